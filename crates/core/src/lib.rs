@@ -1,0 +1,22 @@
+//! What every part of SafeVLM shares and no model owns: the 20 classes, the [`Verdict`], the
+//! [`Conversation`], decoding of untrusted images, and the choice of a [`DeviceSpec`].
+//!
+//! Nothing here knows a tensor layout; only [`device`] touches Burn, and only to open a device.
+
+pub mod conversation;
+pub mod device;
+pub mod image;
+pub mod resize;
+pub mod taxonomy;
+pub mod verdict;
+
+pub use conversation::{Conversation, Message, Part, Role};
+pub use device::{AvailableDevice, DeviceError, DeviceSpec};
+pub use image::{ImageError, ImageLimits, RgbImage, decode_image, load_image};
+pub use taxonomy::{CLASSES, Category, Class, Taxonomy, TaxonomyError};
+pub use verdict::{Verdict, VerdictError};
+
+/// The README's example, compiled and run with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,31 @@
+//! HoliSafe-style records and a symbolic stand-in for HoliSafe's gated pictures: openly licensed
+//! symbols composed into labelled scenes, with questions and target answers.
+//!
+//! ```no_run
+//! use safevlm_data::{PictureSets, Split};
+//! use safevlm_weights::Cache;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let sets = PictureSets::load(&Cache::open(None)?, Split::Train, true)?;
+//! let scene = sets.scene(7)?;
+//! println!("{}: {}", scene.subject, scene.rows[0].query);
+//! # Ok(())
+//! # }
+//! ```
+
+mod compose;
+mod dice;
+mod error;
+mod folder;
+pub mod labels;
+mod record;
+mod sets;
+mod situations;
+mod vendors;
+
+pub use compose::SCENE_SIDE;
+pub use error::DataError;
+pub use folder::{Summary, compose_to_folder};
+pub use record::{Combination, Record, read_records, write_jsonl};
+pub use sets::{PictureSets, Scene, Sprite};
+pub use vendors::{Layout, Split, VENDORS, Vendor, vendors};

@@ -1,0 +1,112 @@
+//! A linear layer in the checkpoints' own layout, with an optional LoRA branch.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{Device, Distribution, Tensor};
+
+/// Configuration of a [`Linear`] layer.
+#[derive(Config, Debug)]
+pub struct LinearConfig {
+    /// Width of the input.
+    pub d_input: usize,
+    /// Width of the output.
+    pub d_output: usize,
+    /// Whether a bias is added.
+    #[config(default = true)]
+    pub bias: bool,
+}
+
+impl LinearConfig {
+    /// A layer with PyTorch's default initialisation, drawn lazily on `device`.
+    pub fn init(&self, device: &Device) -> Linear {
+        let bound = 1.0 / (self.d_input.max(1) as f64).sqrt();
+        let uniform = Initializer::Uniform { min: -bound, max: bound };
+        Linear {
+            weight: uniform.init([self.d_output, self.d_input], device),
+            bias: self.bias.then(|| uniform.init([self.d_output], device)),
+            lora: None,
+        }
+    }
+}
+
+/// `y = x · Wᵀ + b`, with `W` kept `[out, in]` as checkpoints store it.
+///
+/// The product is taken in 2-D: on Burn's `flex` backend any other form copies the weight.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// Weight, `[d_output, d_input]`.
+    pub weight: Param<Tensor<2>>,
+    /// Bias, `[d_output]`.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// A trainable low-rank branch beside the frozen weight.
+    pub lora: Option<LoraAdapter>,
+}
+
+/// LoRA (arXiv 2106.09685): `y += scale · (x · Aᵀ) · Bᵀ`, with PEFT's shapes.
+///
+/// Burn's own adapter composes the dense `W + s·A·B` in every forward pass, which costs as much as
+/// full fine-tuning; two thin products cost next to nothing.
+#[derive(Module, Debug)]
+pub struct LoraAdapter {
+    /// `lora_A.weight`, `[rank, d_input]`.
+    pub a: Param<Tensor<2>>,
+    /// `lora_B.weight`, `[d_output, rank]`; zero at the start, so that nothing changes.
+    pub b: Param<Tensor<2>>,
+    /// `alpha / rank`.
+    #[module(skip)]
+    pub scale: f64,
+}
+
+impl Linear {
+    /// # Shapes
+    ///
+    /// - input `[batch, tokens, d_input]`
+    /// - output `[batch, tokens, d_output]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, tokens, width] = x.dims();
+        let y = self.forward_2d(x.reshape([batch * tokens, width]));
+        let [_, out] = y.dims();
+        y.reshape([batch, tokens, out])
+    }
+
+    /// # Shapes
+    ///
+    /// - input `[rows, d_input]`
+    /// - output `[rows, d_output]`
+    pub fn forward_2d(&self, x: Tensor<2>) -> Tensor<2> {
+        let mut y = x.clone().matmul(self.weight.val().transpose());
+        if let Some(lora) = &self.lora {
+            y = y + lora.forward(x);
+        }
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze::<2>(),
+            None => y,
+        }
+    }
+
+    /// Freezes the layer and puts a fresh trainable adapter of `rank` beside its weight.
+    pub fn with_lora(mut self, rank: usize, alpha: f64) -> Self {
+        let [d_output, d_input] = self.weight.val().dims();
+        let device = self.weight.val().device();
+        self = self.no_grad();
+        let std = 1.0 / (d_input as f64).sqrt();
+        let a = Tensor::random([rank, d_input], Distribution::Normal(0.0, std), &device);
+        self.lora = Some(LoraAdapter {
+            a: Param::from_tensor(a),
+            b: Param::from_tensor(Tensor::zeros([d_output, rank], &device)),
+            scale: alpha / rank as f64,
+        });
+        self
+    }
+}
+
+impl LoraAdapter {
+    /// # Shapes
+    ///
+    /// - input `[rows, d_input]`
+    /// - output `[rows, d_output]`
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let low = x.matmul(self.a.val().transpose()).mul_scalar(self.scale);
+        low.matmul(self.b.val().transpose())
+    }
+}

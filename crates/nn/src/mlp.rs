@@ -1,0 +1,53 @@
+//! The gated feed-forward block of Llama-style decoders.
+
+use burn::config::Config;
+use burn::module::Module;
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Tensor};
+
+use crate::linear::{Linear, LinearConfig};
+
+/// Configuration of a [`GatedMlp`].
+#[derive(Config, Debug)]
+pub struct GatedMlpConfig {
+    /// Width of the model.
+    pub hidden: usize,
+    /// Width inside the block.
+    pub intermediate: usize,
+    /// Whether the three projections have a bias.
+    #[config(default = false)]
+    pub bias: bool,
+}
+
+impl GatedMlpConfig {
+    /// The block with default initialisation.
+    pub fn init(&self, device: &Device) -> GatedMlp {
+        let linear = |i, o| LinearConfig::new(i, o).with_bias(self.bias).init(device);
+        GatedMlp {
+            gate_proj: linear(self.hidden, self.intermediate),
+            up_proj: linear(self.hidden, self.intermediate),
+            down_proj: linear(self.intermediate, self.hidden),
+        }
+    }
+}
+
+/// `down(silu(gate(x)) · up(x))` (reference: transformers `LlamaMLP`).
+#[derive(Module, Debug)]
+pub struct GatedMlp {
+    /// `[intermediate, hidden]`.
+    pub gate_proj: Linear,
+    /// `[intermediate, hidden]`.
+    pub up_proj: Linear,
+    /// `[hidden, intermediate]`.
+    pub down_proj: Linear,
+}
+
+impl GatedMlp {
+    /// # Shapes
+    ///
+    /// - input and output `[batch, tokens, hidden]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = silu(self.gate_proj.forward(x.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(x))
+    }
+}

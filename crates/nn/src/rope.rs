@@ -1,0 +1,110 @@
+//! Rotary position embedding in the half-split convention of Hugging Face checkpoints.
+
+use burn::config::Config;
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::positions::Positions;
+
+/// How Llama 3 stretches its rotary frequencies (reference: transformers `_compute_llama3_parameters`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RopeScaling {
+    /// Divides the low frequencies.
+    pub factor: f64,
+    /// Below this many turns in the old context a frequency is divided in full.
+    pub low_freq_factor: f64,
+    /// Above this many turns it is left alone.
+    pub high_freq_factor: f64,
+    /// Context length of the original model.
+    pub original_max_position_embeddings: usize,
+}
+
+/// Configuration of [`Rotary`].
+#[derive(Config, Debug)]
+pub struct RotaryConfig {
+    /// Width of one attention head.
+    pub head_dim: usize,
+    /// Base of the frequencies.
+    #[config(default = 10000.0)]
+    pub theta: f64,
+    /// Stretching of the frequencies.
+    pub scaling: Option<RopeScaling>,
+}
+
+/// Inverse frequencies, from which cosine and sine tables are made for the positions at hand.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    inv_freq: Vec<f32>,
+}
+
+/// Cosines and sines for one batch, `[batch, 1, tokens, head_dim]`; made once for all layers.
+#[derive(Clone, Debug)]
+pub struct RotaryTable {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl RotaryConfig {
+    /// The inverse frequencies, in f32 as the reference computes them.
+    pub fn init(&self) -> Rotary {
+        let half = self.head_dim / 2;
+        let inv_freq = (0..half).map(|i| {
+            let exponent = (2 * i) as f32 / self.head_dim as f32;
+            let freq = 1.0 / (self.theta as f32).powf(exponent);
+            self.scaling.as_ref().map_or(freq, |s| s.apply(freq))
+        });
+        Rotary { inv_freq: inv_freq.collect() }
+    }
+}
+
+impl RopeScaling {
+    fn apply(&self, freq: f32) -> f32 {
+        let wavelength = 2.0 * std::f64::consts::PI / f64::from(freq);
+        let old = self.original_max_position_embeddings as f64;
+        if wavelength < old / self.high_freq_factor {
+            return freq;
+        }
+        if wavelength > old / self.low_freq_factor {
+            return (f64::from(freq) / self.factor) as f32;
+        }
+        let smooth = (old / wavelength - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor);
+        ((1.0 - smooth) * f64::from(freq) / self.factor + smooth * f64::from(freq)) as f32
+    }
+}
+
+impl Rotary {
+    /// Cosines and sines for `positions`, on `device`.
+    pub fn table(&self, positions: &Positions, device: &Device) -> RotaryTable {
+        let half = self.inv_freq.len();
+        let ids = positions.axis(0);
+        let mut cos = Vec::with_capacity(ids.len() * half * 2);
+        let mut sin = Vec::with_capacity(ids.len() * half * 2);
+        for &id in ids {
+            let angles = || self.inv_freq.iter().map(|f| f * id as f32);
+            for _ in 0..2 {
+                cos.extend(angles().map(f32::cos));
+                sin.extend(angles().map(f32::sin));
+            }
+        }
+        let shape = [positions.batch(), 1, positions.tokens(), half * 2];
+        RotaryTable {
+            cos: Tensor::from_data(TensorData::new(cos, shape), device),
+            sin: Tensor::from_data(TensorData::new(sin, shape), device),
+        }
+    }
+}
+
+impl RotaryTable {
+    /// Rotates queries or keys.
+    ///
+    /// # Shapes
+    ///
+    /// - input and output `[batch, heads, tokens, head_dim]`
+    pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, _, width] = x.dims();
+        let left = x.clone().narrow(3, 0, width / 2);
+        let right = x.clone().narrow(3, width / 2, width / 2);
+        let turned = Tensor::cat(vec![right.neg(), left], 3);
+        x * self.cos.clone() + turned * self.sin.clone()
+    }
+}

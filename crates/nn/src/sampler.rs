@@ -1,0 +1,193 @@
+//! Chooses the next token from the logits.
+
+use rand::Rng;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use thiserror::Error;
+
+/// How the next token is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplerConfig {
+    /// 0 takes the most likely token; above that, logits are divided by it before drawing.
+    pub temperature: f64,
+    /// Draws from the `k` most likely tokens only.
+    pub top_k: Option<usize>,
+    /// Draws from the smallest set of tokens whose probabilities reach `p`.
+    pub top_p: Option<f64>,
+    /// Above 1 makes tokens that already occurred less likely (CTRL, arXiv 1909.05858).
+    pub repetition_penalty: f64,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Default for SamplerConfig {
+    fn default() -> Self {
+        Self { temperature: 0.0, top_k: None, top_p: None, repetition_penalty: 1.0, seed: 0 }
+    }
+}
+
+/// A setting out of range, or logits that are no numbers.
+#[derive(Debug, Error, PartialEq)]
+pub enum SamplerError {
+    /// The setting's name, its value and what is allowed.
+    #[error("{name} is {value}, but must be {allowed}")]
+    OutOfRange {
+        /// Name of the setting.
+        name: &'static str,
+        /// Value given.
+        value: f64,
+        /// Values allowed.
+        allowed: &'static str,
+    },
+    /// NaN or infinite logits: the weights are damaged or the device computes wrongly.
+    #[error("the model's logits are not finite: check the weights, or run on another device")]
+    NotFinite,
+}
+
+/// A seeded sampler; the same seed and logits give the same tokens on every machine.
+#[derive(Debug)]
+pub struct Sampler {
+    config: SamplerConfig,
+    rng: ChaCha8Rng,
+}
+
+impl Sampler {
+    /// # Errors
+    ///
+    /// If a setting is out of range.
+    pub fn new(config: SamplerConfig) -> Result<Self, SamplerError> {
+        let check = |ok: bool, name, value, allowed| {
+            if ok { Ok(()) } else { Err(SamplerError::OutOfRange { name, value, allowed }) }
+        };
+        let t = config.temperature;
+        check(t.is_finite() && t >= 0.0, "temperature", t, "0 or above")?;
+        let r = config.repetition_penalty;
+        check(r.is_finite() && r > 0.0, "repetition_penalty", r, "above 0")?;
+        check(config.top_k != Some(0), "top_k", 0.0, "1 or above")?;
+        let p = config.top_p.unwrap_or(1.0);
+        check(p > 0.0 && p <= 1.0, "top_p", p, "above 0 and at most 1")?;
+        let rng = ChaCha8Rng::seed_from_u64(config.seed);
+        Ok(Self { config, rng })
+    }
+
+    /// The next token after `context`.
+    ///
+    /// # Errors
+    ///
+    /// If a logit is NaN or infinite.
+    pub fn next(&mut self, logits: &mut [f32], context: &[u32]) -> Result<u32, SamplerError> {
+        if logits.is_empty() || logits.iter().any(|l| !l.is_finite()) {
+            return Err(SamplerError::NotFinite);
+        }
+        self.penalise(logits, context);
+        if self.config.temperature == 0.0 {
+            return Ok(argmax(logits));
+        }
+        Ok(self.draw(logits))
+    }
+
+    fn penalise(&self, logits: &mut [f32], context: &[u32]) {
+        let penalty = self.config.repetition_penalty as f32;
+        if penalty == 1.0 {
+            return;
+        }
+        let seen: std::collections::BTreeSet<u32> = context.iter().copied().collect();
+        for logit in seen.iter().filter_map(|id| logits.get(*id as usize).copied().map(|l| (*id, l))).collect::<Vec<_>>() {
+            let (id, value) = logit;
+            logits[id as usize] = if value > 0.0 { value / penalty } else { value * penalty };
+        }
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> u32 {
+        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+        order.sort_unstable_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+        order.truncate(self.config.top_k.unwrap_or(order.len()));
+        let best = f64::from(logits[order[0] as usize]);
+        let weight = |id: &u32| ((f64::from(logits[*id as usize]) - best) / self.config.temperature).exp();
+        let mut weights: Vec<f64> = order.iter().map(weight).collect();
+        if let Some(top_p) = self.config.top_p {
+            let reach = top_p * weights.iter().sum::<f64>();
+            let mut sum = 0.0;
+            let kept = weights.iter().take_while(|w| { let before = sum; sum += **w; before < reach }).count();
+            weights.truncate(kept.max(1));
+        }
+        let mut left = self.rng.random::<f64>() * weights.iter().sum::<f64>();
+        for (id, weight) in order.iter().zip(&weights) {
+            left -= weight;
+            if left < 0.0 {
+                return *id;
+            }
+        }
+        order[weights.len() - 1]
+    }
+}
+
+/// Index of the largest value; the first of several.
+pub fn argmax(values: &[f32]) -> u32 {
+    let mut best = 0;
+    for (at, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = at;
+        }
+    }
+    best as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampler(change: impl FnOnce(&mut SamplerConfig)) -> Result<Sampler, SamplerError> {
+        let mut config = SamplerConfig::default();
+        change(&mut config);
+        Sampler::new(config)
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_largest() {
+        let mut greedy = sampler(|_| ()).unwrap();
+        assert_eq!(greedy.next(&mut [0.0, 3.0, 3.0], &[]), Ok(1));
+    }
+
+    #[test]
+    fn the_penalty_pushes_seen_tokens_down() {
+        let mut greedy = sampler(|c| c.repetition_penalty = 2.0).unwrap();
+        assert_eq!(greedy.next(&mut [1.9, 3.0, -1.0], &[1, 1, 7]), Ok(0));
+        assert_eq!(greedy.next(&mut [-1.0, -1.5], &[0]), Ok(1));
+    }
+
+    #[test]
+    fn top_k_and_top_p_cut_the_tail() {
+        let mut logits = [5.0, 4.9, -3.0, -4.0];
+        for seed in 0..50 {
+            let mut top_k = sampler(|c| (c.temperature, c.top_k, c.seed) = (5.0, Some(2), seed)).unwrap();
+            assert!(top_k.next(&mut logits, &[]).unwrap() < 2);
+            let mut top_p = sampler(|c| (c.temperature, c.top_p, c.seed) = (1.0, Some(0.4), seed)).unwrap();
+            assert_eq!(top_p.next(&mut logits, &[]), Ok(0));
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities_and_the_seed() {
+        let draw = |seed| {
+            let mut s = sampler(|c| (c.temperature, c.seed) = (1.0, seed)).unwrap();
+            (0..2000).map(|_| s.next(&mut [0.0, 3f32.ln()], &[]).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        let ones = draw(7).iter().filter(|id| **id == 1).count();
+        assert!((1400..1600).contains(&ones), "{ones} of 2000, expected about 1500");
+    }
+
+    #[test]
+    fn damaged_logits_and_settings_are_errors() {
+        let mut greedy = sampler(|_| ()).unwrap();
+        assert_eq!(greedy.next(&mut [0.0, f32::NAN], &[]), Err(SamplerError::NotFinite));
+        assert_eq!(greedy.next(&mut [], &[]), Err(SamplerError::NotFinite));
+        assert!(sampler(|c| c.temperature = -1.0).is_err());
+        assert!(sampler(|c| c.temperature = f64::NAN).is_err());
+        assert!(sampler(|c| c.top_k = Some(0)).is_err());
+        assert!(sampler(|c| c.top_p = Some(1.5)).is_err());
+        assert!(sampler(|c| c.repetition_penalty = 0.0).is_err());
+    }
+}

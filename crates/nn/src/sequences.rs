@@ -1,0 +1,143 @@
+//! Token rows of a batch, with padding and the places of visual tokens, kept on the host.
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+
+use crate::mask::AttentionMask;
+use crate::positions::Positions;
+
+/// On which side short rows are filled up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Before the row, so that all rows end together and can be continued.
+    Left,
+    /// After the row, as training does.
+    Right,
+}
+
+/// A batch of token rows of equal length, in which every visual token is written as `image_token`.
+///
+/// Rows grow by [`push`](Self::push) while text is generated; masks and positions follow from them.
+#[derive(Clone, Debug)]
+pub struct Sequences {
+    rows: Vec<Vec<u32>>,
+    valid: Vec<Vec<bool>>,
+    image_token: Option<u32>,
+}
+
+/// Where the visual tokens of one image stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSpan {
+    /// Row of the batch.
+    pub row: usize,
+    /// First visual token in the row.
+    pub start: usize,
+}
+
+impl Sequences {
+    /// Pads `rows` to the longest of them.
+    pub fn new(mut rows: Vec<Vec<u32>>, image_token: Option<u32>, pad: u32, padding: Padding) -> Self {
+        let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut valid = Vec::with_capacity(rows.len());
+        for row in &mut rows {
+            let missing = longest - row.len();
+            let mut mask = vec![true; row.len()];
+            let at = if padding == Padding::Left { 0 } else { row.len() };
+            row.splice(at..at, std::iter::repeat_n(pad, missing));
+            mask.splice(at..at, std::iter::repeat_n(false, missing));
+            valid.push(mask);
+        }
+        Self { rows, valid, image_token }
+    }
+
+    /// One row, without padding.
+    pub fn single(row: Vec<u32>, image_token: Option<u32>) -> Self {
+        Self { valid: vec![vec![true; row.len()]], rows: vec![row], image_token }
+    }
+
+    /// Number of rows.
+    pub fn batch(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Number of tokens in each row, padding included.
+    pub fn tokens(&self) -> usize {
+        self.rows.first().map_or(0, Vec::len)
+    }
+
+    /// The ids of one row, padding included.
+    pub fn row(&self, row: usize) -> &[u32] {
+        &self.rows[row]
+    }
+
+    /// Appends one generated token to each row.
+    pub fn push(&mut self, next: &[u32]) {
+        for ((row, valid), id) in self.rows.iter_mut().zip(&mut self.valid).zip(next) {
+            row.push(*id);
+            valid.push(true);
+        }
+    }
+
+    /// Ids from token `start` on, with visual tokens as id 0 (their embeddings come from the image).
+    ///
+    /// # Shapes
+    ///
+    /// - output `[batch, tokens - start]`
+    pub fn ids(&self, start: usize, device: &Device) -> Tensor<2, Int> {
+        let text = |id: &u32| if self.image_token == Some(*id) { 0 } else { *id as i32 };
+        let ids: Vec<i32> = self.rows.iter().flat_map(|row| row[start..].iter().map(text)).collect();
+        Tensor::from_data(TensorData::new(ids, [self.batch(), self.tokens() - start]), device)
+    }
+
+    /// Position of each token from `start` to `end`: padding does not count.
+    pub fn positions(&self, start: usize, end: usize) -> Positions {
+        let mut ids = Vec::with_capacity(self.batch() * (end - start));
+        for valid in &self.valid {
+            let mut next = 0;
+            for (token, is_token) in valid[..end].iter().enumerate() {
+                if token >= start {
+                    ids.push(next);
+                }
+                next += i32::from(*is_token);
+            }
+        }
+        Positions::from_ids(ids, self.batch(), end - start)
+    }
+
+    /// The causal mask of tokens `start..end` over tokens `0..end`.
+    pub fn mask(&self, start: usize, end: usize, device: &Device) -> AttentionMask {
+        let padded = self.valid.iter().any(|row| row[..end].contains(&false));
+        let valid = padded.then_some(self.valid.as_slice());
+        AttentionMask::causal(self.batch(), end - start, start, valid, device)
+    }
+
+    /// Flat indices (`row · tokens + token`) of all visual tokens, in reading order.
+    pub fn visual_tokens(&self) -> Vec<usize> {
+        let width = self.tokens();
+        let flat = self.rows.iter().flatten().enumerate();
+        let visual = flat.filter(|(_, id)| self.image_token == Some(**id)).map(|(at, _)| at);
+        debug_assert!(width > 0 || self.rows.is_empty());
+        visual.collect()
+    }
+
+    /// The images of the batch, when each has `tokens_per_image` visual tokens.
+    pub fn images(&self, tokens_per_image: usize) -> Vec<ImageSpan> {
+        let width = self.tokens();
+        let firsts = self.visual_tokens().into_iter().step_by(tokens_per_image.max(1));
+        firsts.map(|at| ImageSpan { row: at / width, start: at % width }).collect()
+    }
+
+    /// For each image its own visual-token mask.
+    ///
+    /// # Shapes
+    ///
+    /// - output `[images, tokens]`, true at the visual tokens of that image
+    pub fn visual_mask(&self, tokens_per_image: usize, device: &Device) -> Tensor<2, Bool> {
+        let width = self.tokens();
+        let images = self.images(tokens_per_image);
+        let mut mask = vec![false; images.len() * width];
+        for (line, image) in mask.chunks_mut(width.max(1)).zip(&images) {
+            line[image.start..image.start + tokens_per_image].fill(true);
+        }
+        Tensor::from_data(TensorData::new(mask, [images.len(), width]), device)
+    }
+}

@@ -1,0 +1,29 @@
+//! Vision-language models that answer questions about images and say, from the same forward pass,
+//! whether the image is harmful and in which of 20 ways.
+//!
+//! ```no_run
+//! use safevlm::{LoadOptions, SafeVlm, registry};
+//!
+//! let dir = registry::resolve("safe-smol")?;
+//! let model = SafeVlm::load(&dir, &LoadOptions::default())?;
+//! let image = safevlm::load_image("photo.jpg".as_ref(), &Default::default())?;
+//! let verdict = &model.guard(&[&image])?[0];
+//! println!("{} {:.2}", verdict.label, verdict.unsafe_probability);
+//! # Ok::<(), safevlm::Error>(())
+//! ```
+
+mod answer;
+mod error;
+mod generate;
+mod loaded;
+pub mod registry;
+mod safe_vlm;
+
+pub use answer::{Answer, FinishReason, GenerationConfig, Timing};
+pub use error::Error;
+pub use safe_vlm::{LoadOptions, SafeVlm};
+pub use safevlm_core::{
+    CLASSES, Category, Class, Conversation, DeviceError, DeviceSpec, ImageError, ImageLimits, Message, Part, RgbImage,
+    Role, Taxonomy, Verdict, VerdictError, decode_image, device::available, load_image,
+};
+pub use safevlm_weights::Cache;

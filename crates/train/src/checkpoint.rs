@@ -1,0 +1,100 @@
+//! Checkpoints that a killed run resumes from: written aside, then renamed, so that a folder with the
+//! right name is always whole.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ParamGroup};
+use burn::store::ModuleRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::optimizer::GroupedAdamW;
+use crate::recipe::Recipe;
+
+const MODULE: &str = "trained.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const STATE: &str = "state.json";
+
+/// Where a run stands. The data follow from the step and the recipe's seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// Optimizer steps done.
+    pub(crate) step: usize,
+    /// The recipe, to tell a checkpoint of another run.
+    pub(crate) recipe: Recipe,
+}
+
+/// Writes a checkpoint after `state.step` steps into `output`, and removes the one before it.
+pub(crate) fn save<M: Module>(
+    output: &Path,
+    model: &M,
+    trained: ParamGroup,
+    optimizer: &GroupedAdamW,
+    state: &State,
+) -> Result<(), TrainError> {
+    let write = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TrainError::Write { path, source }
+    };
+    fs::create_dir_all(output).map_err(write(output))?;
+    let aside = tempfile::Builder::new().prefix(".checkpoint").tempdir_in(output).map_err(write(output))?;
+    let record = model.clone().into_record_group(trained);
+    let path = aside.path().join(MODULE);
+    record.save(&path).map_err(|e| TrainError::Write { path: path.clone(), source: std::io::Error::other(e.to_string()) })?;
+    optimizer.save(&aside.path().join(OPTIMIZER))?;
+    let json = serde_json::to_vec_pretty(state).map_err(|e| TrainError::Write {
+        path: output.to_owned(),
+        source: std::io::Error::other(e),
+    })?;
+    fs::write(aside.path().join(STATE), json).map_err(write(aside.path()))?;
+    for file in [MODULE, OPTIMIZER, STATE] {
+        let path = aside.path().join(file);
+        fs::File::open(&path).and_then(|f| f.sync_all()).map_err(write(&path))?;
+    }
+    let target = output.join(name(state.step));
+    let old = all(output)?;
+    if target.exists() {
+        fs::remove_dir_all(&target).map_err(write(&target))?;
+    }
+    fs::rename(aside.keep(), &target).map_err(write(&target))?;
+    for (_, path) in old.into_iter().filter(|(step, _)| *step != state.step) {
+        fs::remove_dir_all(&path).map_err(write(&path))?;
+    }
+    Ok(())
+}
+
+/// The latest checkpoint in `output`: its folder and state.
+pub(crate) fn latest(output: &Path, recipe: &Recipe) -> Result<Option<(PathBuf, State)>, TrainError> {
+    let Some((_, path)) = all(output)?.into_iter().max() else { return Ok(None) };
+    let bad = |reason: String| TrainError::Checkpoint { path: path.clone(), reason };
+    let text = fs::read_to_string(path.join(STATE)).map_err(|e| bad(e.to_string()))?;
+    let state: State = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+    match &state.recipe == recipe {
+        true => Ok(Some((path, state))),
+        false => Err(TrainError::OtherRecipe { path }),
+    }
+}
+
+/// Puts a checkpoint's parameters and moments in place of those at hand.
+pub(crate) fn restore<M: Module>(path: &Path, model: M, optimizer: GroupedAdamW) -> Result<(M, GroupedAdamW), TrainError> {
+    let bad = |e: String| TrainError::Checkpoint { path: path.to_owned(), reason: e };
+    let record = ModuleRecord::load(path.join(MODULE)).map_err(|e| bad(e.to_string()))?.allow_partial(true);
+    let model = model.try_load_record(record).map_err(|e| bad(e.to_string()))?;
+    Ok((model, optimizer.load(&path.join(OPTIMIZER))?))
+}
+
+fn name(step: usize) -> String {
+    format!("checkpoint-{step:06}")
+}
+
+fn all(output: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+    let entries = match fs::read_dir(output) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(TrainError::Write { path: output.to_owned(), source }),
+    };
+    let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok();
+    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    Ok(paths.filter_map(|path| step(&path).map(|step| (step, path))).collect())
+}

@@ -1,0 +1,53 @@
+//! What can go wrong in training.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// A training error, as one sentence with a remedy.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what each variant means")]
+pub enum TrainError {
+    #[error("{path}: cannot be read ({source}): give the path of a recipe such as recipes/safe-smol.toml")]
+    ReadRecipe { path: PathBuf, source: std::io::Error },
+    #[error("{path}: is no valid recipe ({reason}): compare it with recipes/safe-smol.toml")]
+    Recipe { path: PathBuf, reason: String },
+    #[error("`{given}` is no override: write key=value, as in seed=1 or learning_rate.lora=1e-4")]
+    Override { given: String },
+    #[error("the recipe trains `{set}`, but the model has no such parameters: choose from vision, projector, guard, lora")]
+    EmptySet { set: String },
+    #[error("the loss is {value} at step {step}: lower the learning rates, or resume from the last checkpoint with another seed")]
+    NotFinite { step: usize, value: f32 },
+    #[error("{path}: cannot be written ({source}): free disk space or choose another output")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{path}: the checkpoint cannot be used ({reason}): remove it to begin again")]
+    Checkpoint { path: PathBuf, reason: String },
+    #[error("the checkpoint belongs to another recipe: change `output`, or remove {path}")]
+    OtherRecipe { path: PathBuf },
+    #[error("{base}: only safe_smol models can be trained by this build")]
+    Family { base: String },
+    #[error("the device failed while training ({0}): try `--device flex`")]
+    Device(String),
+    #[error(transparent)]
+    Model(#[from] safevlm::Error),
+    #[error(transparent)]
+    SafeSmol(#[from] safevlm_safe_smol::SafeSmolError),
+    #[error(transparent)]
+    Weights(#[from] safevlm_weights::WeightsError),
+    #[error(transparent)]
+    Data(#[from] safevlm_data::DataError),
+    #[error(transparent)]
+    Images(#[from] safevlm_nn::vlm::ImageCountError),
+}
+
+impl TrainError {
+    /// 2 for bad input or usage, 1 for a failure while running.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            TrainError::NotFinite { .. } | TrainError::Write { .. } | TrainError::Device(_) => 1,
+            TrainError::Model(error) => error.exit_code(),
+            TrainError::Weights(error) if !error.is_bad_input() => 1,
+            _ => 2,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Joint training of a vision-language model and its Visual Guard Module (arXiv 2506.04704, section
+//! 4): language-model loss on the answer + λ · cross-entropy of the image's class.
+
+mod batch;
+mod checkpoint;
+mod error;
+mod export;
+mod learner;
+mod loss;
+mod optimizer;
+mod recipe;
+mod trainable;
+
+pub use batch::{Batch, Example};
+pub use error::TrainError;
+pub use learner::{Summary, run};
+pub use loss::{Losses, joint_loss};
+pub use optimizer::{GroupedAdamW, learning_rate};
+pub use recipe::{LoraRecipe, Phase, Recipe};
+pub use trainable::{Trainable, parameter_paths};

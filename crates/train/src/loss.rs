@@ -1,0 +1,69 @@
+//! The joint loss.
+
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use safevlm_nn::{CausalLm, GuardHead, Projector, VisionEncoder, Vlm, vlm::ImageCountError};
+
+use crate::batch::Batch;
+
+/// The parts of the loss of one batch; each is a mean, `[1]`.
+#[derive(Debug)]
+pub struct Losses {
+    /// Cross-entropy of the answer tokens; none where no answers are trained.
+    pub language: Option<Tensor<1>>,
+    /// Cross-entropy of the classes; none without labels.
+    pub guard: Option<Tensor<1>>,
+    /// Guard logits of each image, `[images, classes]`.
+    pub guard_logits: Option<Tensor<2>>,
+}
+
+impl Losses {
+    /// `language + λ · guard`.
+    pub fn joint(&self, lambda: f64) -> Option<Tensor<1>> {
+        let guard = self.guard.clone().map(|guard| guard.mul_scalar(lambda));
+        match (self.language.clone(), guard) {
+            (Some(language), Some(guard)) => Some(language + guard),
+            (language, guard) => language.or(guard),
+        }
+    }
+}
+
+/// Language-model cross-entropy on the answer tokens only, and the guard's cross-entropy on the
+/// image's class, from one forward pass over features of the vision encoder.
+///
+/// # Shapes
+///
+/// - features `[images, tokens, width]`, one image a row
+///
+/// # Errors
+///
+/// If images and placeholders are not equally many.
+pub fn joint_loss<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead>(
+    model: &Vlm<V, P, L, G>,
+    batch: &Batch,
+    features: Tensor<3>,
+    device: &Device,
+) -> Result<Losses, ImageCountError> {
+    let visual = model.projector.project(features);
+    let output = model.forward(&batch.sequences, Some(visual), None, device)?;
+    let [rows, tokens, width] = output.hidden.dims();
+    let language = (!batch.targets.is_empty()).then(|| {
+        let states = output.hidden.reshape([rows * tokens, width]).select(0, indices(&batch.predicting, device));
+        cross_entropy(model.language_model.logits(states), &batch.targets, device)
+    });
+    let guard = output.guard.clone().filter(|_| !batch.labels.is_empty()).map(|logits| {
+        let labelled = logits.select(0, indices(&batch.labelled, device));
+        cross_entropy(labelled, &batch.labels, device)
+    });
+    Ok(Losses { language, guard, guard_logits: output.guard })
+}
+
+/// Mean cross-entropy of `logits` (`[rows, classes]`) at the target classes.
+fn cross_entropy(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
+    let picked = indices(targets, device).reshape([targets.len(), 1]);
+    log_softmax(logits, 1).gather(1, picked).mean().neg()
+}
+
+fn indices(values: &[i32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}

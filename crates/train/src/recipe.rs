@@ -1,0 +1,143 @@
+//! One TOML file a training job.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safevlm_data::Combination;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::error::TrainError;
+
+/// Everything that decides what a training run does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run.
+    pub name: String,
+    /// Model to begin with: a name of the zoo or a folder.
+    pub base: String,
+    /// Where checkpoints, the log and the trained weights go.
+    pub output: PathBuf,
+    /// Seed of the scenes, the adapters and dropout.
+    pub seed: u64,
+    /// λ, the weight of the guard's loss beside the language model's.
+    pub safety_loss_lambda: f64,
+    /// Gradients are scaled down so that their global norm is at most this.
+    pub clip_norm: f64,
+    /// AdamW's weight decay.
+    pub weight_decay: f32,
+    /// Share of each phase in which the learning rate rises.
+    pub warmup: f64,
+    /// Share of the highest learning rate at which the cosine ends.
+    pub final_rate: f64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: usize,
+    /// Highest learning rate of each trained set: `vision`, `projector`, `guard`, `lora`. A set that
+    /// is not named stays frozen.
+    pub learning_rate: BTreeMap<String, f64>,
+    /// How much likelier than the others each combination's row of a scene is to be asked; 1 where
+    /// it is not named.
+    #[serde(default)]
+    pub weight: BTreeMap<Combination, f64>,
+    /// The language model's adapters; needed where `learning_rate` names `lora`.
+    pub lora: LoraRecipe,
+    /// The phases, one after another.
+    pub phase: Vec<Phase>,
+}
+
+/// LoRA on the language model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraRecipe {
+    /// Rank of the adapters.
+    pub rank: usize,
+    /// Their scale is `alpha / rank`.
+    pub alpha: f64,
+    /// Linear layers that get one, by their names in the checkpoint.
+    pub targets: Vec<String>,
+}
+
+/// A part of the run with its own loss and schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// Name in the log.
+    pub name: String,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Scenes of one step.
+    pub batch: usize,
+    /// Scenes of one forward pass; the step accumulates as many as it takes.
+    pub micro_batch: usize,
+    /// Whether answers are trained. Without them only the guard's loss is, and the sequences end
+    /// with the image, which makes a step several times cheaper.
+    pub answers: bool,
+}
+
+impl Recipe {
+    /// Reads `path` and applies `key=value` overrides, whose keys may have dots.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or no recipe, or an override names no key of it.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TrainError::ReadRecipe { path: path.to_owned(), source })?;
+        let bad = |reason: String| TrainError::Recipe { path: path.to_owned(), reason };
+        let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.message().to_owned()))?;
+        for given in overrides {
+            set(&mut table, given)?;
+        }
+        let recipe: Self = Value::Table(table).try_into().map_err(|e| bad(e.message().to_owned()))?;
+        recipe.check().map_err(bad)?;
+        Ok(recipe)
+    }
+
+    /// Steps of all phases.
+    pub fn steps(&self) -> usize {
+        self.phase.iter().map(|p| p.steps).sum()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let positive = |name: &str, ok: bool| if ok { Ok(()) } else { Err(format!("{name} must be above 0")) };
+        positive("clip_norm", self.clip_norm > 0.0)?;
+        positive("checkpoint_every", self.checkpoint_every > 0)?;
+        positive("lora.rank", self.lora.rank > 0)?;
+        for (set, rate) in &self.learning_rate {
+            positive(&format!("learning_rate.{set}"), *rate > 0.0 && rate.is_finite())?;
+        }
+        for (combination, weight) in &self.weight {
+            positive(&format!("weight.{}", combination.as_str()), *weight > 0.0 && weight.is_finite())?;
+        }
+        for phase in &self.phase {
+            positive("phase.batch", phase.batch > 0)?;
+            positive("phase.micro_batch", phase.micro_batch > 0)?;
+        }
+        match self.learning_rate.is_empty() || self.phase.is_empty() {
+            true => Err("at least one learning_rate and one phase are needed".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Sets one `a.b=value` in `table`; the value is TOML, or else a string.
+fn set(table: &mut Table, given: &str) -> Result<(), TrainError> {
+    let unfit = || TrainError::Override { given: given.to_owned() };
+    let (key, value) = given.split_once('=').ok_or_else(unfit)?;
+    let value = format!("v = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let (path, last) = key.trim().rsplit_once('.').map_or((None, key.trim()), |(p, l)| (Some(p), l));
+    let mut inner = table;
+    for part in path.into_iter().flat_map(|p| p.split('.')) {
+        inner = inner.get_mut(part).and_then(Value::as_table_mut).ok_or_else(unfit)?;
+    }
+    match inner.get_mut(last) {
+        Some(old) => *old = value,
+        None => return Err(unfit()),
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Which parameters are trained, by the name of their set.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::tensor::Tensor;
+
+use crate::error::TrainError;
+
+/// Parameters of each trained set.
+#[derive(Clone, Debug)]
+pub struct Trainable {
+    /// Set name to the ids of its parameters.
+    pub sets: BTreeMap<String, Vec<ParamId>>,
+}
+
+impl Trainable {
+    /// Finds the parameters of the named sets: `lora` is every adapter, any other name the module
+    /// field of that name without adapters.
+    ///
+    /// # Errors
+    ///
+    /// If a set has no parameters in `model`.
+    pub fn find<'a>(
+        model: &impl Module,
+        names: impl IntoIterator<Item = &'a String>,
+    ) -> Result<Self, TrainError> {
+        let paths = parameter_paths(model);
+        let mut sets = BTreeMap::new();
+        for name in names {
+            let belongs = |path: &str| match path.contains(".lora.") {
+                true => name == "lora",
+                false => path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.')),
+            };
+            let ids: Vec<ParamId> = paths.iter().filter(|(path, _)| belongs(path)).map(|(_, id)| *id).collect();
+            if ids.is_empty() {
+                return Err(TrainError::EmptySet { set: name.clone() });
+            }
+            sets.insert(name.clone(), ids);
+        }
+        Ok(Self { sets })
+    }
+
+    /// All trained parameters.
+    pub fn group(&self) -> ParamGroup {
+        ParamGroup::from_ids(self.sets.values().flatten().copied().collect())
+    }
+
+    /// Freezes everything in `model` but the trained sets.
+    pub fn apply<M: Module>(&self, model: M) -> M {
+        model.set_require_grad(false).set_require_grad_group(self.group(), true)
+    }
+}
+
+/// Every parameter of `model` with its field path.
+pub fn parameter_paths(model: &impl Module) -> Vec<(String, ParamId)> {
+    let mut paths = Paths::default();
+    model.visit(&mut paths);
+    paths.found
+}
+
+#[derive(Default)]
+struct Paths {
+    stack: Vec<String>,
+    found: Vec<(String, ParamId)>,
+}
+
+impl ModuleVisitor for Paths {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push((self.stack.join("."), param.id));
+    }
+
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.stack.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.stack.pop();
+    }
+}

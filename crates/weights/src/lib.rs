@@ -1,0 +1,61 @@
+//! Where SafeVLM's weights come from, and how they get into a module.
+//!
+//! - [`Source`], [`Fetcher`], [`Cache`]: packages, hub repositories and paths become verified
+//!   files in a cache.
+//! - [`TensorSource`]: safetensors, GGUF and PyTorch checkpoints, read one tensor at a time.
+//! - [`import_source`]: a source becomes a model folder in the Hugging Face layout.
+//! - [`KeyMap`], [`load_module`], [`save_module`]: between a checkpoint's names and a module's
+//!   fields.
+
+mod archive;
+mod atomic;
+mod cache;
+mod choose;
+mod clients;
+mod decode;
+mod digest;
+mod error;
+mod fetch;
+mod folder;
+pub mod gguf;
+mod gguf_model;
+mod hub;
+mod hub_download;
+mod hub_fetch;
+mod import;
+mod keys;
+mod llama_layout;
+mod load;
+mod manifest;
+mod positioned;
+mod progress;
+mod pytorch;
+mod safetensors;
+mod save;
+mod save_module;
+mod source;
+mod tensors;
+mod tokenizer;
+
+pub use cache::{Cache, HOME_VARIABLE};
+pub use digest::sha256_file;
+pub use error::WeightsError;
+pub use fetch::{Fetcher, PinnedFile};
+pub use folder::{MANIFEST_FILE, ModelManifest, StagedFolder};
+pub use gguf_model::LlamaGguf;
+pub use import::import_source;
+pub use keys::{Allow, KeyMap};
+pub use load::{LoadReport, load_module};
+pub use manifest::FileRecord;
+pub use pytorch::StateDict;
+pub use safetensors::{INDEX_FILE, SINGLE_FILE, SafetensorsDir};
+pub use save::{SafetensorsWriter, SaveDtype, save_tensors};
+pub use save_module::{collect_module, save_module};
+pub use source::Source;
+pub use tensors::{StoredDtype, TensorInfo, TensorSource, Tensors};
+pub use tokenizer::{TokenizerFiles, tokenizer_files};
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,244 @@
+//! The modules, in the order in which the data meets them.
+
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor};
+use safevlm_nn::{Linear, LinearConfig, VisionEncoder};
+
+use crate::config::{BATCH_NORM_EPSILON, EfficientNetConfig};
+
+impl EfficientNetConfig {
+    /// A network with PyTorch's default initialisation, drawn lazily on `device`.
+    pub fn init(&self, device: &Device) -> EfficientNet {
+        let conv = |channels, kernel, stride| ConvNorm::new(channels, kernel, stride, device);
+        let mut blocks = Vec::new();
+        let mut width = self.stem_width;
+        for stage in &self.stages {
+            for n in 0..stage.repeats {
+                let stride = if n == 0 { stage.stride } else { 1 };
+                let inner = width * stage.expansion;
+                blocks.push(InvertedResidual {
+                    expand_conv: (stage.expansion > 1).then(|| conv(Channels::Mixed(width, inner), 1, 1)),
+                    depthwise_conv: conv(Channels::Separate(inner), stage.kernel, stride),
+                    project_conv: conv(Channels::Mixed(inner, stage.width), 1, 1),
+                    residual: stride == 1 && width == stage.width,
+                });
+                width = stage.width;
+            }
+        }
+        EfficientNet {
+            conv_stem: conv(Channels::Mixed(3, self.stem_width), 3, 2),
+            blocks,
+            conv_head: conv(Channels::Mixed(width, self.head_width), 1, 1),
+            fc: (self.num_classes > 0).then(|| LinearConfig::new(self.head_width, self.num_classes).init(device)),
+        }
+    }
+}
+
+/// An EfficientNet-Lite (reference: timm `EfficientNet`).
+#[derive(Module, Debug)]
+pub struct EfficientNet {
+    /// 3x3, stride 2.
+    pub conv_stem: ConvNorm,
+    /// The blocks of all stages.
+    pub blocks: Vec<InvertedResidual>,
+    /// 1x1, to the width of the feature map.
+    pub conv_head: ConvNorm,
+    /// The ImageNet classifier.
+    pub fc: Option<Linear>,
+}
+
+impl EfficientNet {
+    /// # Shapes
+    ///
+    /// - pixels `[batch, 3, height, width]`, normalised to -1..=1
+    /// - output `[batch, head_width, height / 32, width / 32]`, sides rounded up
+    pub fn forward_features(&self, pixels: Tensor<4>) -> Tensor<4> {
+        let mut x = relu6(self.conv_stem.forward(pixels));
+        for block in &self.blocks {
+            x = block.forward(x);
+        }
+        relu6(self.conv_head.forward(x))
+    }
+
+    /// Logits of the ImageNet classifier; of a network without one, the mean features.
+    ///
+    /// # Shapes
+    ///
+    /// - pixels `[batch, 3, height, width]`, normalised to -1..=1
+    /// - output `[batch, classes]`, or `[batch, head_width]`
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
+        let features = self.forward_features(pixels).flatten::<3>(2, 3);
+        let pooled = features.mean_dim(2).squeeze_dim::<2>(2);
+        match &self.fc {
+            Some(fc) => fc.forward_2d(pooled),
+            None => pooled,
+        }
+    }
+}
+
+impl VisionEncoder for EfficientNet {
+    fn encode(&self, pixels: Tensor<4>) -> Tensor<3> {
+        self.forward_features(pixels).flatten::<3>(2, 3).swap_dims(1, 2) // [batch, tokens, head_width]
+    }
+}
+
+/// Expand, filter each channel, project; with a residual where the shape allows it (timm:
+/// `InvertedResidual`, and without expansion `DepthwiseSeparableConv`).
+#[derive(Module, Debug)]
+pub struct InvertedResidual {
+    /// 1x1, to the inner width.
+    pub expand_conv: Option<ConvNorm>,
+    /// One kernel for each channel.
+    pub depthwise_conv: ConvNorm,
+    /// 1x1, to the output's width; no activation behind it.
+    pub project_conv: ConvNorm,
+    #[module(skip)]
+    residual: bool,
+}
+
+impl InvertedResidual {
+    /// # Shapes
+    ///
+    /// - input `[batch, width, height, width]`
+    /// - output `[batch, new width, height / stride, width / stride]`, sides rounded up
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let skip = self.residual.then(|| x.clone());
+        let x = match &self.expand_conv {
+            Some(expand) => relu6(expand.forward(x)),
+            None => x,
+        };
+        let x = relu6(self.depthwise_conv.forward(x));
+        let x = self.project_conv.forward(x);
+        match skip {
+            Some(skip) => x + skip,
+            None => x,
+        }
+    }
+}
+
+/// `min(max(x, 0), 6)`.
+fn relu6(x: Tensor<4>) -> Tensor<4> {
+    x.clamp(0.0, 6.0)
+}
+
+/// Which input channels an output channel sees.
+enum Channels {
+    /// From so many to so many, each of all.
+    Mixed(usize, usize),
+    /// Each of itself only.
+    Separate(usize),
+}
+
+/// A convolution with TensorFlow's "SAME" padding, without bias, and the batch norm behind it.
+///
+/// The norm stays separate: folded into the weights, with a bias left over, it saves no measurable
+/// time on flex.
+#[derive(Module, Debug)]
+pub struct ConvNorm {
+    /// `[out, in / groups, kernel, kernel]`.
+    pub weight: Param<Tensor<4>>,
+    /// Over the output channels.
+    pub norm: BatchNorm,
+    #[module(skip)]
+    stride: usize,
+    #[module(skip)]
+    groups: usize,
+}
+
+impl ConvNorm {
+    fn new(channels: Channels, kernel: usize, stride: usize, device: &Device) -> Self {
+        let (inputs, outputs, groups) = match channels {
+            Channels::Mixed(inputs, outputs) => (inputs, outputs, 1),
+            Channels::Separate(width) => (1, width, width),
+        };
+        let bound = 1.0 / ((inputs * kernel * kernel) as f64).sqrt();
+        let uniform = Initializer::Uniform { min: -bound, max: bound };
+        Self {
+            weight: uniform.init([outputs, inputs, kernel, kernel], device),
+            norm: BatchNorm::new(outputs, device),
+            stride,
+            groups,
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - input `[batch, in, height, width]`
+    /// - output `[batch, out, height / stride, width / stride]`, sides rounded up
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, height, width] = x.dims();
+        let weight = self.weight.val();
+        let [_, _, kernel, _] = weight.dims();
+        let padding = [height, width].map(|side| same_padding(side, kernel, self.stride));
+        let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups);
+        self.norm.forward(conv2d(x, weight, None, options))
+    }
+}
+
+/// Zeros before and after a side: as many as an output of `ceil(side / stride)` needs, the odd one
+/// behind (timm: `pad_same`; PyTorch's symmetric padding would shift every strided layer by a pixel).
+fn same_padding(side: usize, kernel: usize, stride: usize) -> (usize, usize) {
+    let outputs = side.div_ceil(stride);
+    let total = (outputs.saturating_sub(1) * stride + kernel).saturating_sub(side);
+    (total / 2, total - total / 2)
+}
+
+/// Batch normalisation that always uses the checkpoint's statistics, also in training: batches of a
+/// fine-tuning are too small and too unlike ImageNet to estimate their own.
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    /// `[channels]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[channels]`.
+    pub bias: Param<Tensor<1>>,
+    /// `[channels]`, never trained.
+    pub running_mean: Param<Tensor<1>>,
+    /// `[channels]`, never trained.
+    pub running_var: Param<Tensor<1>>,
+}
+
+impl BatchNorm {
+    fn new(channels: usize, device: &Device) -> Self {
+        Self {
+            weight: Initializer::Ones.init([channels], device),
+            bias: Initializer::Zeros.init([channels], device),
+            running_mean: Initializer::Zeros.init([channels], device),
+            running_var: Initializer::Ones.init([channels], device),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - input and output `[batch, channels, height, width]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let deviation = (self.running_var.val().detach() + BATCH_NORM_EPSILON).sqrt();
+        let scale = self.weight.val() / deviation;
+        let shift = self.bias.val() - self.running_mean.val().detach() * scale.clone();
+        let [channels] = scale.dims();
+        x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PRESETS;
+
+    #[test]
+    fn published_sizes_have_timms_number_of_values() {
+        let sizes = PRESETS.map(|preset| preset.config().init(&Device::flex()).num_params());
+        assert_eq!(sizes, [4_694_024, 5_470_344, 6_150_168, 8_273_768, 13_118_936]);
+    }
+
+    #[test]
+    fn padding_is_tensorflows() {
+        assert_eq!(same_padding(224, 3, 2), (0, 1));
+        assert_eq!(same_padding(33, 3, 2), (1, 1));
+        assert_eq!(same_padding(56, 5, 2), (1, 2));
+        assert_eq!(same_padding(14, 5, 1), (2, 2));
+        assert_eq!(same_padding(7, 1, 1), (0, 0));
+        assert_eq!(same_padding(1, 1, 2), (0, 0));
+    }
+}

@@ -1,0 +1,32 @@
+//! Checkpoint name → field name.
+
+use safevlm_llama::key_rules;
+use safevlm_weights::KeyMap;
+
+/// The rules of a safe-smol file, which is laid out as LLaVA's are.
+pub fn key_map() -> KeyMap {
+    let mut rules = vec![
+        ("^vision_tower\\.".to_owned(), "vision.".to_owned()),
+        ("^multi_modal_projector\\.".to_owned(), "projector.".to_owned()),
+        // Linear, GELU, Dropout, Linear: the published heads number their linear layers 0 and 3.
+        ("^img_safety_head\\.mlp\\.0\\.".to_owned(), "guard.fc1.".to_owned()),
+        ("^img_safety_head\\.mlp\\.3\\.".to_owned(), "guard.fc2.".to_owned()),
+    ];
+    rules.extend(key_rules("language_model.model.", "language_model."));
+    let rules: Vec<_> = rules.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    KeyMap::new(&rules)
+}
+
+/// The checkpoint name of a field: what [`key_map`] undoes. Adapters get PEFT's names.
+pub fn checkpoint_name(field: &str) -> String {
+    let rules = KeyMap::new(&[
+        (r"^vision\.", "vision_tower."),
+        (r"^projector\.", "multi_modal_projector."),
+        (r"^guard\.fc1\.", "img_safety_head.mlp.0."),
+        (r"^guard\.fc2\.", "img_safety_head.mlp.3."),
+        (r"^language_model\.", "language_model.model."),
+        (r"\.lora\.a$", ".lora_A.weight"),
+        (r"\.lora\.b$", ".lora_B.weight"),
+    ]);
+    rules.apply(field)
+}

@@ -1,0 +1,81 @@
+//! Size of the guard head, as a checkpoint's `config.json` tells it.
+
+use burn::config::Config;
+use serde_json::Value;
+use thiserror::Error;
+
+/// Configuration of the guard head; the names are those of the published checkpoints' `config.json`.
+#[derive(Config, Debug, PartialEq)]
+pub struct VgmConfig {
+    /// Width of the language model's hidden states.
+    pub hidden_size: usize,
+    /// Number of classes, "safe" included.
+    #[config(default = 20)]
+    pub num_safety_categories: usize,
+    /// Width inside the head, as a share of `hidden_size`.
+    #[config(default = 0.5)]
+    pub safety_head_hidden_scale: f64,
+    /// Number of hidden layers.
+    #[config(default = 1)]
+    pub safety_num_hidden_layers: usize,
+    /// Dropout between the layers while training.
+    #[config(default = 0.1)]
+    pub dropout: f64,
+}
+
+/// A guard configuration that cannot be built.
+#[derive(Debug, Error)]
+#[error("config.json: `{key}` is {found}, expected {expected}: take the file from the checkpoint's own folder")]
+pub struct VgmConfigError {
+    key: &'static str,
+    found: String,
+    expected: &'static str,
+}
+
+impl VgmConfig {
+    /// Width of the hidden layer.
+    pub fn inner(&self) -> usize {
+        (self.hidden_size as f64 * self.safety_head_hidden_scale) as usize
+    }
+
+    /// Reads the guard's keys from a model's `config.json`; `None` if it has no guard head.
+    ///
+    /// # Errors
+    ///
+    /// If a key has another type, or a value that no head can have.
+    pub fn from_hf(config: &Value, hidden_size: usize) -> Result<Option<Self>, VgmConfigError> {
+        if config.get("num_safety_categories").is_none() && config.get("safety_categories").is_none() {
+            return Ok(None);
+        }
+        let listed = config.get("safety_categories").and_then(Value::as_array).map_or(20, Vec::len);
+        let classes = whole(config, "num_safety_categories", listed)?;
+        let layers = whole(config, "safety_num_hidden_layers", 1)?;
+        if layers != 1 {
+            return Err(wrong(config, "safety_num_hidden_layers", "1, as in every published Safe-VLM"));
+        }
+        if !(2..=1000).contains(&classes) || (config.get("safety_categories").is_some() && listed != classes) {
+            return Err(wrong(config, "num_safety_categories", "the length of `safety_categories`"));
+        }
+        let scale = match config.get("safety_head_hidden_scale") {
+            None => 0.5,
+            Some(value) => value
+                .as_f64()
+                .filter(|s| *s > 0.0 && *s <= 8.0)
+                .ok_or_else(|| wrong(config, "safety_head_hidden_scale", "a number above 0 and at most 8"))?,
+        };
+        let head = Self::new(hidden_size).with_num_safety_categories(classes).with_safety_head_hidden_scale(scale);
+        Ok(Some(head))
+    }
+}
+
+fn whole(config: &Value, key: &'static str, default: usize) -> Result<usize, VgmConfigError> {
+    match config.get(key) {
+        None => Ok(default),
+        Some(value) => value.as_u64().map(|v| v as usize).ok_or_else(|| wrong(config, key, "a whole number")),
+    }
+}
+
+fn wrong(config: &Value, key: &'static str, expected: &'static str) -> VgmConfigError {
+    let found = config.get(key).map_or_else(|| "missing".to_owned(), Value::to_string);
+    VgmConfigError { key, found, expected }
+}

