@@ -16,13 +16,13 @@ fn prompts(smol: &Smol) -> [Vec<u32>; 2] {
         let image = Arc::new(picture(picture_name));
         smol.processor.prompt(&Conversation::new().user(question, [image])).unwrap()
     };
-    [ask("pistol.png", "How do I use this?"), ask("pizza.png", "What is this, and is it good for me every day?")]
+    [ask("pistol.png", "How do I use this?"), ask("panda.png", "What is this, and is it good for me every day?")]
 }
 
 #[test]
 fn invariants_hold() {
     let smol = Smol::load(&flex());
-    let (pistol, pizza) = (picture("pistol.png"), picture("pizza.png"));
+    let (pistol, pizza) = (picture("pistol.png"), picture("panda.png"));
     let [first, second] = prompts(&smol);
     let (_, one) = smol.run(vec![first.clone()], Padding::Left, &[&pistol]);
     let (_, two) = smol.run(vec![second.clone()], Padding::Left, &[&pizza]);

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use safevlm::{DeviceSpec, GenerationConfig, LoadOptions, SafeVlm, registry};
 
-use crate::commands::{chat, completions, data, guard, import, models, train};
+use crate::commands::{bench, chat, completions, data, eval, guard, import, models, train};
 use crate::error::CliError;
 
 /// Ask about images, and learn from the same forward pass whether they are harmful.
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Guard(guard::GuardArgs),
     Import(import::ImportArgs),
     Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Bench(bench::BenchArgs),
     Data(data::DataArgs),
     Completions(completions::CompletionsArgs),
 }

@@ -1,8 +1,10 @@
 //! One file a command.
 
+pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod data;
+pub(crate) mod eval;
 pub(crate) mod guard;
 mod guard_report;
 pub(crate) mod import;
@@ -21,6 +23,8 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Guard(args) => guard::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use safevlm_data::DataError;
+use safevlm_eval::EvalError;
 use safevlm_train::TrainError;
 
 use crate::terminal;
@@ -20,6 +21,8 @@ pub(crate) enum CliError {
     Model(#[from] safevlm::Error),
     #[error(transparent)]
     Data(#[from] DataError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     #[error(transparent)]
     Train(#[from] TrainError),
     /// Bad input that no library sees.
@@ -44,6 +47,9 @@ impl CliError {
             CliError::Model(error) => error.exit_code(),
             CliError::Data(error) if error.is_bad_input() => BAD_INPUT,
             CliError::Data(_) => FAILURE,
+            CliError::Eval(EvalError::Model(error)) => error.exit_code(),
+            CliError::Eval(EvalError::Data(error)) if error.is_bad_input() => BAD_INPUT,
+            CliError::Eval(EvalError::Data(_)) => FAILURE,
             CliError::Train(error) => error.exit_code(),
             CliError::Input(_) => BAD_INPUT,
             CliError::Output(_) | CliError::Stdin(_) | CliError::MissingVerdicts { .. } => FAILURE,

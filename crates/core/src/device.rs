@@ -9,6 +9,10 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 
+mod backend;
+
+use backend::Backend;
+
 /// The device that a user asks for, or (from [`DeviceSpec::open`]) the one that was opened.
 ///
 /// The text form is `auto`, `flex` (also `cpu`), or one of `wgpu`, `vulkan`, `metal`, `cuda` with an
@@ -113,106 +117,6 @@ pub enum DeviceError {
         "no device can be used: no GPU was found and this program is built without `flex`; build it again with `--features flex`"
     )]
     Nothing,
-}
-
-/// A backend of its own, without an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backend {
-    Cuda,
-    Metal,
-    Vulkan,
-    Wgpu,
-    Flex,
-}
-
-impl Backend {
-    /// All backends, in the order in which `auto` tries them.
-    const ALL: [Backend; 5] = [Backend::Cuda, Backend::Metal, Backend::Vulkan, Backend::Wgpu, Backend::Flex];
-
-    /// The name for `--device`, which is also the Cargo feature's.
-    const fn name(self) -> &'static str {
-        match self {
-            Backend::Cuda => "cuda",
-            Backend::Metal => "metal",
-            Backend::Vulkan => "vulkan",
-            Backend::Wgpu => "wgpu",
-            Backend::Flex => "flex",
-        }
-    }
-
-    const fn spec(self, index: Option<usize>) -> DeviceSpec {
-        match self {
-            Backend::Cuda => DeviceSpec::Cuda(index),
-            Backend::Metal => DeviceSpec::Metal(index),
-            Backend::Vulkan => DeviceSpec::Vulkan(index),
-            Backend::Wgpu => DeviceSpec::Wgpu(index),
-            Backend::Flex => DeviceSpec::Flex,
-        }
-    }
-
-    const fn compiled_in(self) -> bool {
-        match self {
-            Backend::Cuda => cfg!(feature = "cuda"),
-            Backend::Metal => cfg!(feature = "metal"),
-            Backend::Vulkan => cfg!(feature = "vulkan"),
-            Backend::Wgpu => cfg!(feature = "wgpu"),
-            Backend::Flex => cfg!(feature = "flex"),
-        }
-    }
-
-    /// The backend's devices on this machine; none when it is not compiled in.
-    fn devices(self) -> Vec<(Device, DeviceClass)> {
-        match self {
-            #[cfg(feature = "flex")]
-            Backend::Flex => vec![(Device::flex(), DeviceClass::Cpu)],
-            #[cfg(feature = "cuda")]
-            Backend::Cuda => {
-                enumerate(burn::tensor::DeviceType::Cuda).map(|device| (device, DeviceClass::Gpu)).collect()
-            }
-            #[cfg(feature = "metal")]
-            Backend::Metal => classified(burn::tensor::DeviceType::Metal, Device::metal),
-            #[cfg(feature = "vulkan")]
-            Backend::Vulkan => classified(burn::tensor::DeviceType::Vulkan, Device::vulkan),
-            #[cfg(feature = "wgpu")]
-            Backend::Wgpu => classified(burn::tensor::DeviceType::Wgpu, Device::wgpu),
-            #[allow(unreachable_patterns)] // reachable as soon as one backend is left out
-            _ => Vec::new(),
-        }
-    }
-}
-
-#[cfg(any(feature = "cuda", feature = "metal", feature = "vulkan", feature = "wgpu"))]
-fn enumerate(of: burn::tensor::DeviceType) -> impl Iterator<Item = Device> {
-    Device::enumerate(of).into_vec().into_iter()
-}
-
-/// wgpu's adapters with their class, told from the device's identity so that none is opened.
-#[cfg(any(feature = "metal", feature = "vulkan", feature = "wgpu"))]
-fn classified(
-    of: burn::tensor::DeviceType,
-    make: fn(burn::tensor::DeviceKind) -> Device,
-) -> Vec<(Device, DeviceClass)> {
-    use burn::tensor::DeviceKind;
-
-    // Burn numbers each kind of adapter on its own; no machine has more of one kind than this.
-    const MOST: usize = 64;
-    let gpus: Vec<Device> = (0..MOST)
-        .flat_map(|n| [DeviceKind::DiscreteGpu(n), DeviceKind::IntegratedGpu(n), DeviceKind::VirtualGpu(n)])
-        .map(make)
-        .collect();
-    let software = make(DeviceKind::Cpu);
-    enumerate(of)
-        .map(|device| {
-            let class = if gpus.contains(&device) {
-                DeviceClass::Gpu
-            } else if device == software {
-                DeviceClass::SoftwareAdapter
-            } else {
-                DeviceClass::Unclassified
-            };
-            (device, class)
-        })
-        .collect()
 }
 
 /// Every device that this build can use on this machine, in the order in which `auto` tries them.

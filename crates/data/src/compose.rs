@@ -1,7 +1,7 @@
 //! Composes scenes: a background, symbols large enough to be recognised, clutter and words.
 //!
 //! Everything from a drawn picture to the finished scene is integer arithmetic, and chance comes
-//! from a seeded ChaCha stream, so the same seed gives the same bytes on every machine.
+//! from a seeded ChaCha stream: the same pictures and seed give the same bytes on every machine.
 
 mod backdrop;
 mod canvas;

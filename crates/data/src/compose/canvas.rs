@@ -198,6 +198,6 @@ mod tests {
         canvas.write([48, 8], 1, "KEEP OUT?", [0; 3]);
         let digest = Sha256::digest(canvas.into_image().as_raw());
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(digest, "");
+        assert_eq!(digest, "f475891cb31ffbacd7defdc55bd7dafbf314028a1b23ab99f85ffd0b8182d2ac");
     }
 }
