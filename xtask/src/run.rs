@@ -42,7 +42,7 @@ pub(crate) fn demo() -> Result<(), String> {
 
 /// Everything that CI runs, in one feature set so that nothing is built twice.
 pub(crate) fn test() -> Result<(), String> {
-    let features = ["--workspace", "--features", "safevlm-cli/wgpu"];
+    let features = ["--workspace", "--features", "safevlm-cli/wgpu,safevlm-tests/wgpu"];
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&[&["clippy", "--all-targets"][..], &features, &["--", "-D", "warnings"]].concat(), &[])?;
     cargo(&[&["test"][..], &features].concat(), &[])?;

@@ -1,19 +1,15 @@
 //! The training loop.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use safevlm::{Cache, DeviceSpec, registry};
-use safevlm_core::Conversation;
-use safevlm_data::{Combination, PictureSets, Record, Split};
+use safevlm_data::{PictureSets, Split};
 use safevlm_nn::{AttachLora, VisionEncoder};
 use safevlm_safe_smol::{Processor, SafeSmol, SafeSmolConfig};
 use safevlm_weights::{Allow, SafetensorsDir, load_module};
@@ -23,9 +19,11 @@ use crate::batch::{Batch, Example};
 use crate::checkpoint::{self, State};
 use crate::error::TrainError;
 use crate::export::export;
+use crate::feed::Feed;
+use crate::ground::Grounding;
 use crate::loss::joint_loss;
 use crate::optimizer::{Accumulated, GroupedAdamW, learning_rate, read};
-use crate::recipe::{LoraRecipe, Phase, Recipe};
+use crate::recipe::{LoraRecipe, Phase, Recipe, Stage};
 use crate::trainable::Trainable;
 
 /// What a finished run leaves.
@@ -49,7 +47,7 @@ struct Line<'a> {
     loss: f64,
     language: Option<f64>,
     guard: Option<f64>,
-    accuracy: f64,
+    accuracy: Option<f64>,
     gradient_norm: f64,
     rate: f64,
     seconds: f64,
@@ -63,6 +61,21 @@ struct Line<'a> {
 /// If the base model, the pictures or a checkpoint cannot be used, the output cannot be written, or
 /// the loss is no number.
 pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
+    let sets = PictureSets::load(&Cache::open(None)?, Split::Train, progress)?;
+    run_on(recipe, &sets, device, progress)
+}
+
+/// [`run`] on other pictures.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub fn run_on(
+    recipe: &Recipe,
+    sets: &PictureSets,
+    device: &DeviceSpec,
+    progress: bool,
+) -> Result<Summary, TrainError> {
     let begin = Instant::now();
     let (plain, _) = device.open().map_err(safevlm::Error::from)?;
     let device = plain.autodiff();
@@ -85,29 +98,47 @@ pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summa
     }
     model = trainable.apply(model);
 
-    let sets = PictureSets::load(&cache, Split::Train, progress)?;
-    let feed = Feed { sets: &sets, processor: &processor, config: &config, seed: recipe.seed, weight: &recipe.weight };
+    let feed = Feed { sets, processor: &processor, config: &config, seed: recipe.seed, weight: &recipe.weight };
     let mut log = open_log(&recipe.output)?;
     let bar = progress_bar(recipe.steps(), first, progress);
     let (mut step, mut scenes, mut scene) = (0, 0, 0);
     for phase in &recipe.phase {
+        let first_scene = scene;
+        scene += match phase.stage {
+            Stage::Ground => phase.scenes,
+            Stage::Guard | Stage::Joint => phase.steps * phase.batch,
+        };
+        let mut grounding = None;
         for at in 0..phase.steps {
-            let scenes_here = scene..scene + phase.batch;
-            scene = scenes_here.end;
             step += 1;
             if step <= first {
                 continue;
             }
             device.seed(recipe.seed.wrapping_add(step as u64));
-            let share = learning_rate(recipe, at, phase.steps);
+            let share = phase.rate * learning_rate(recipe, at, phase.steps);
             let rates = recipe.learning_rate.iter().map(|(set, rate)| (set.clone(), rate * share)).collect();
-            let examples = feed.examples(scenes_here, phase)?;
-            scenes += examples.len();
-            let (trained, sums) = train_step(model, &mut optimizer, recipe, phase, &examples, &feed, &rates, &device)?;
-            model = trained;
+            let (gradients, mut sums) = match phase.stage {
+                Stage::Ground => {
+                    if grounding.is_none() {
+                        let cached = first_scene..scene;
+                        let shown = scene_bar(phase.scenes, progress);
+                        grounding = Some(Grounding::prepare(&feed, &model, cached, &device, &mut || shown.inc(1))?);
+                        shown.finish_and_clear();
+                        scenes += phase.scenes;
+                    }
+                    ground_step(&model, grounding.as_ref(), step, phase, &device)?
+                }
+                Stage::Guard | Stage::Joint => {
+                    let begin = first_scene + at * phase.batch;
+                    let examples = feed.examples(begin..begin + phase.batch, phase.stage == Stage::Joint)?;
+                    scenes += examples.len();
+                    joint_step(&model, recipe, phase, &examples, &feed, &device)?
+                }
+            };
             if !sums.loss.is_finite() {
                 return Err(TrainError::NotFinite { step, value: sums.loss as f32 });
             }
+            (model, sums.norm) = optimizer.step(model, gradients, &rates)?;
             let line = sums.line(step, &phase.name, share, begin.elapsed().as_secs_f64());
             writeln!(log, "{}", serde_json::to_string(&line).unwrap_or_default())
                 .map_err(|source| TrainError::Write { path: recipe.output.clone(), source })?;
@@ -150,52 +181,6 @@ fn load_base(
     Ok((config, model, processor))
 }
 
-/// Makes examples of scenes.
-struct Feed<'a> {
-    sets: &'a PictureSets,
-    processor: &'a Processor,
-    config: &'a SafeSmolConfig,
-    seed: u64,
-    weight: &'a BTreeMap<Combination, f64>,
-}
-
-impl Feed<'_> {
-    /// One example a scene, about one of its rows.
-    fn examples(&self, scenes: std::ops::Range<usize>, phase: &Phase) -> Result<Vec<Example>, TrainError> {
-        let one = |number: usize| {
-            let seed = self.seed.wrapping_mul(1 << 32).wrapping_add(number as u64);
-            let scene = self.sets.scene(seed)?;
-            let row = self.row(&scene.rows, seed);
-            let image = Arc::new(scene.image);
-            let conversation = Conversation::new().user(row.query.clone(), [image.clone()]);
-            let mut prompt = self.processor.prompt(&conversation)?;
-            let mut answer = Vec::new();
-            if phase.answers {
-                answer = self.processor.answer(&row.answer)?;
-            } else {
-                let last = prompt.iter().rposition(|id| *id == self.config.image_token);
-                prompt.truncate(last.map_or(0, |last| last + 1));
-            }
-            drop(conversation);
-            let image = Arc::unwrap_or_clone(image);
-            Ok(Example { prompt, answer, label: Some(scene.label_id), image })
-        };
-        scenes.map(one).collect()
-    }
-
-    /// Draws one of a scene's rows by the recipe's weights.
-    fn row<'r>(&self, rows: &'r [Record], seed: u64) -> &'r Record {
-        let weight = |row: &Record| self.weight.get(&row.combination).copied().unwrap_or(1.0);
-        let total: f64 = rows.iter().map(weight).sum();
-        let mut left = ChaCha8Rng::seed_from_u64(seed).random::<f64>() * total;
-        let drawn = rows.iter().position(|row| {
-            left -= weight(row);
-            left < 0.0
-        });
-        &rows[drawn.unwrap_or(rows.len() - 1)]
-    }
-}
-
 /// Sums over one step.
 #[derive(Default)]
 struct Sums {
@@ -209,7 +194,7 @@ struct Sums {
 
 impl Sums {
     fn line<'a>(&self, step: usize, phase: &'a str, rate: f64, seconds: f64) -> Line<'a> {
-        let accuracy = self.right as f64 / self.images.max(1) as f64;
+        let accuracy = (self.images > 0).then(|| self.right as f64 / self.images as f64);
         let (loss, language, guard) = (self.loss, self.language, self.guard);
         Line { step, phase, loss, language, guard, accuracy, gradient_norm: self.norm, rate, seconds }
     }
@@ -218,27 +203,36 @@ impl Sums {
 impl Line<'_> {
     fn message(&self) -> String {
         let part = |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!("{name} {v:.3} "));
-        format!(
-            "{} {}{}accuracy {:.2}",
-            self.phase,
-            part("answer", self.language),
-            part("guard", self.guard),
-            self.accuracy
-        )
+        let Some(accuracy) = self.accuracy else { return format!("{} loss {:.3}", self.phase, self.loss) };
+        let (answer, guard) = (part("answer", self.language), part("guard", self.guard));
+        format!("{} {answer}{guard}accuracy {accuracy:.2}", self.phase)
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "the whole state of one step")]
-fn train_step(
-    model: SafeSmol,
-    optimizer: &mut GroupedAdamW,
+/// Gradients of the grounding loss.
+fn ground_step(
+    model: &SafeSmol,
+    grounding: Option<&Grounding>,
+    step: usize,
+    phase: &Phase,
+    device: &Device,
+) -> Result<(GradientsParams, Sums), TrainError> {
+    let mut sums = Sums::default();
+    let Some(grounding) = grounding else { return Ok((GradientsParams::new(), sums)) };
+    let loss = grounding.loss(model, step, phase.batch, device);
+    sums.loss = read(loss.clone().detach())?;
+    Ok((GradientsParams::from_grads(loss.backward(), model), sums))
+}
+
+/// Gradients of the joint loss, or of the guard's alone, accumulated over micro-batches.
+fn joint_step(
+    model: &SafeSmol,
     recipe: &Recipe,
     phase: &Phase,
     examples: &[Example],
     feed: &Feed<'_>,
-    rates: &BTreeMap<String, f64>,
     device: &Device,
-) -> Result<(SafeSmol, Sums), TrainError> {
+) -> Result<(GradientsParams, Sums), TrainError> {
     let mut sums = Sums::default();
     let mut gradients = Accumulated::new();
     for part in examples.chunks(phase.micro_batch) {
@@ -246,7 +240,7 @@ fn train_step(
         let batch = Batch::new(part, feed.config.image_token, 0);
         let images: Vec<_> = part.iter().map(|example| &example.image).collect();
         let features = model.vision.encode(feed.processor.pixels(&images, device)?);
-        let losses = joint_loss(&model, &batch, features, device)?;
+        let losses = joint_loss(model, &batch, features, device)?;
         if let Some(logits) = &losses.guard_logits {
             let [_, classes] = logits.dims();
             let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
@@ -263,12 +257,18 @@ fn train_step(
         if let Some(loss) = losses.joint(recipe.safety_loss_lambda) {
             let loss = loss.mul_scalar(share);
             sums.loss += read(loss.clone().detach())?;
-            gradients.add(loss.backward(), &model);
+            gradients.add(loss.backward(), model);
         }
     }
-    let (model, norm) = optimizer.step(model, gradients.take(), rates)?;
-    sums.norm = norm;
-    Ok((model, sums))
+    Ok((gradients.take(), sums))
+}
+
+fn scene_bar(scenes: usize, shown: bool) -> ProgressBar {
+    let bar = if shown { ProgressBar::new(scenes as u64) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("encoding {bar:24} {pos}/{len} scenes [{eta} left]") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 fn open_log(output: &Path) -> Result<File, TrainError> {

@@ -64,15 +64,41 @@ pub struct LoraRecipe {
 pub struct Phase {
     /// Name in the log.
     pub name: String,
+    /// What is trained.
+    pub stage: Stage,
     /// Optimizer steps.
     pub steps: usize,
     /// Scenes of one step.
     pub batch: usize,
-    /// Scenes of one forward pass; the step accumulates as many as it takes.
+    /// Scenes of one forward pass; the step accumulates as many as it takes. Not for grounding.
+    #[serde(default = "one")]
     pub micro_batch: usize,
-    /// Whether answers are trained. Without them only the guard's loss is, and the sequences end
-    /// with the image, which makes a step several times cheaper.
-    pub answers: bool,
+    /// For grounding: scenes that are encoded once and drawn from in every step.
+    #[serde(default = "one")]
+    pub scenes: usize,
+    /// Multiplies the learning rates in this phase.
+    #[serde(default = "unit")]
+    pub rate: f64,
+}
+
+/// What a phase trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The projector alone learns to write the names of things as word embeddings.
+    Ground,
+    /// The guard's loss alone; sequences end with the image, which makes a step several times cheaper.
+    Guard,
+    /// The joint loss: answers and guard.
+    Joint,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn unit() -> f64 {
+    1.0
 }
 
 impl Recipe {
@@ -113,6 +139,8 @@ impl Recipe {
         for phase in &self.phase {
             positive("phase.batch", phase.batch > 0)?;
             positive("phase.micro_batch", phase.micro_batch > 0)?;
+            positive("phase.scenes", phase.scenes > 0)?;
+            positive("phase.rate", phase.rate > 0.0 && phase.rate.is_finite())?;
         }
         match self.learning_rate.is_empty() || self.phase.is_empty() {
             true => Err("at least one learning_rate and one phase are needed".to_owned()),
