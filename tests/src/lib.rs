@@ -73,7 +73,7 @@ pub fn assert_close(what: &str, ours: &[f32], reference: &[f32], tolerance: f32)
 
 /// A picture of the repository.
 pub fn picture(name: &str) -> safevlm::RgbImage {
-    safevlm::load_image(&workspace().join("examples/pictures").join(name), &Default::default()).unwrap()
+    safevlm::load_image(workspace().join("examples/pictures").join(name), &Default::default()).unwrap()
 }
 
 /// The workspace's folder.

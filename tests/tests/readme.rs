@@ -48,7 +48,8 @@ fn cheap_commands_run_as_written() {
     for line in command_lines() {
         let words = words(&line);
         let Some(arguments) = words.strip_prefix(&["safevlm".to_owned()]) else { continue };
-        let starts = |command: &&&[&str]| command.len() <= arguments.len() && command.iter().zip(arguments).all(|(a, b)| a == b);
+        let starts =
+            |command: &&&[&str]| command.len() <= arguments.len() && command.iter().zip(arguments).all(|(a, b)| a == b);
         let Some(command) = CHEAP.iter().find(starts) else { continue };
         // A GPU's feature and the GPU need not be there.
         if after(arguments, "--device").is_some_and(|device| !["auto", "cpu", "flex"].contains(&device)) {
@@ -77,7 +78,8 @@ fn cheap_commands_run_as_written() {
 #[test]
 fn the_library_example_is_the_one_that_is_compiled() {
     let facade = std::fs::read_to_string(workspace().join("crates/safevlm/src/lib.rs")).unwrap();
-    let documented: Vec<&str> = facade.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim_start).collect();
+    let documented: Vec<&str> =
+        facade.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim_start).collect();
     let documented = documented.join("\n");
     let readme = readme();
     let examples = blocks(&readme, "rust");
@@ -179,7 +181,10 @@ fn program(name: &str, package: &str) -> &'static Path {
         let path = profile.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
         if !path.is_file() {
             let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.args(["build", "-p", package, "--target-dir"]).arg(profile.parent().unwrap()).current_dir(workspace());
+            cargo
+                .args(["build", "-p", package, "--target-dir"])
+                .arg(profile.parent().unwrap())
+                .current_dir(workspace());
             if profile.ends_with("release") {
                 cargo.arg("--release");
             }

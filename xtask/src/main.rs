@@ -9,7 +9,10 @@ use clap::{Parser, Subcommand};
 
 /// The project's own commands.
 #[derive(Parser)]
-#[command(name = "cargo xtask", after_help = "Examples:\n  cargo xtask demo\n  cargo xtask test\n  cargo xtask import-weights safe-smol")]
+#[command(
+    name = "cargo xtask",
+    after_help = "Examples:\n  cargo xtask demo\n  cargo xtask test\n  cargo xtask import-weights safe-smol"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -71,8 +71,18 @@ impl Outcome {
     }
 }
 
-const COMMANDS: [&[&str]; 8] =
-    [&["models"], &["chat"], &["guard"], &["import"], &["train"], &["eval"], &["bench"], &["data"], &["data", "compose"], &["completions"]];
+const COMMANDS: [&[&str]; 8] = [
+    &["models"],
+    &["chat"],
+    &["guard"],
+    &["import"],
+    &["train"],
+    &["eval"],
+    &["bench"],
+    &["data"],
+    &["data", "compose"],
+    &["completions"],
+];
 
 #[test]
 fn every_command_has_help_with_an_example() {

@@ -22,7 +22,14 @@ pub struct KvCache {
 
 impl KvCache {
     /// Room for `capacity` tokens in each of `layers` layers.
-    pub fn new(layers: usize, batch: usize, kv_heads: usize, capacity: usize, head_dim: usize, device: &Device) -> Self {
+    pub fn new(
+        layers: usize,
+        batch: usize,
+        kv_heads: usize,
+        capacity: usize,
+        head_dim: usize,
+        device: &Device,
+    ) -> Self {
         let zeros = || Some(Tensor::zeros([batch, kv_heads, capacity, head_dim], device));
         let layers = (0..layers).map(|_| LayerCache { keys: zeros(), values: zeros() }).collect();
         Self { layers, capacity, len: 0 }
@@ -65,9 +72,8 @@ impl KvCache {
 fn write(slot: &mut Option<Tensor<4>>, new: Tensor<4>, start: usize) -> Tensor<4> {
     let [batch, heads, tokens, width] = new.dims();
     let end = start + tokens;
-    let whole = slot.take().map_or(new.clone(), |old| {
-        old.slice_assign([0..batch, 0..heads, start..end, 0..width], new)
-    });
+    let whole =
+        slot.take().map_or(new.clone(), |old| old.slice_assign([0..batch, 0..heads, start..end, 0..width], new));
     let view = whole.clone().narrow(2, 0, end);
     *slot = Some(whole);
     view

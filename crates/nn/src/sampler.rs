@@ -92,9 +92,10 @@ impl Sampler {
             return;
         }
         let seen: std::collections::BTreeSet<u32> = context.iter().copied().collect();
-        for logit in seen.iter().filter_map(|id| logits.get(*id as usize).copied().map(|l| (*id, l))).collect::<Vec<_>>() {
-            let (id, value) = logit;
-            logits[id as usize] = if value > 0.0 { value / penalty } else { value * penalty };
+        for id in seen {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
         }
     }
 
@@ -108,7 +109,14 @@ impl Sampler {
         if let Some(top_p) = self.config.top_p {
             let reach = top_p * weights.iter().sum::<f64>();
             let mut sum = 0.0;
-            let kept = weights.iter().take_while(|w| { let before = sum; sum += **w; before < reach }).count();
+            let kept = weights
+                .iter()
+                .take_while(|w| {
+                    let before = sum;
+                    sum += **w;
+                    before < reach
+                })
+                .count();
             weights.truncate(kept.max(1));
         }
         let mut left = self.rng.random::<f64>() * weights.iter().sum::<f64>();

@@ -112,11 +112,8 @@ impl Sequences {
 
     /// Flat indices (`row · tokens + token`) of all visual tokens, in reading order.
     pub fn visual_tokens(&self) -> Vec<usize> {
-        let width = self.tokens();
         let flat = self.rows.iter().flatten().enumerate();
-        let visual = flat.filter(|(_, id)| self.image_token == Some(**id)).map(|(at, _)| at);
-        debug_assert!(width > 0 || self.rows.is_empty());
-        visual.collect()
+        flat.filter(|(_, id)| self.image_token == Some(**id)).map(|(at, _)| at).collect()
     }
 
     /// The images of the batch, when each has `tokens_per_image` visual tokens.

@@ -60,7 +60,12 @@ impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> 
     /// # Errors
     ///
     /// If the placeholders are not as many as the visual tokens.
-    pub fn embed(&self, sequences: &Sequences, visual: Option<Tensor<3>>, device: &Device) -> Result<Tensor<3>, ImageCountError> {
+    pub fn embed(
+        &self,
+        sequences: &Sequences,
+        visual: Option<Tensor<3>>,
+        device: &Device,
+    ) -> Result<Tensor<3>, ImageCountError> {
         let text = self.language_model.embed(sequences.ids(0, device));
         let places = sequences.visual_tokens();
         let given = visual.as_ref().map_or(0, |v| v.dims()[0] * v.dims()[1]);

@@ -14,7 +14,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say what each variant means")]
 pub enum Error {
-    #[error("no model is called `{name}`{near}: `safevlm models` lists them, and a folder with a config.json works too")]
+    #[error(
+        "no model is called `{name}`{near}: `safevlm models` lists them, and a folder with a config.json works too"
+    )]
     UnknownModel { name: String, near: String },
     #[error("the model `{name}` is not installed: run `cargo xtask import-weights {name}` or `safevlm import {name}`")]
     NotInstalled { name: String },

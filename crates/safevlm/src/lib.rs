@@ -6,7 +6,7 @@
 //!
 //! let dir = registry::resolve("safe-smol")?;
 //! let model = SafeVlm::load(&dir, &LoadOptions::default())?;
-//! let image = safevlm::load_image("photo.jpg".as_ref(), &Default::default())?;
+//! let image = safevlm::load_image("photo.jpg", &Default::default())?;
 //! let verdict = &model.guard(&[&image])?[0];
 //! println!("{} {:.2}", verdict.label, verdict.unsafe_probability);
 //! # Ok::<(), safevlm::Error>(())

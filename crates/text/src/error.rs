@@ -37,7 +37,9 @@ pub enum TextError {
     #[error("the text cannot be tokenized ({0})")]
     Encode(String),
     /// The template is damaged, or refuses the conversation (two user turns in a row, say).
-    #[error("the model's chat template refuses this conversation ({0}): alternate user and assistant turns, or mend chat_template.jinja")]
+    #[error(
+        "the model's chat template refuses this conversation ({0}): alternate user and assistant turns, or mend chat_template.jinja"
+    )]
     Template(#[from] minijinja::Error),
 }
 

@@ -42,9 +42,9 @@ impl<'a> TextStream<'a> {
     pub fn push(&mut self, id: u32) -> Result<Piece, TextError> {
         self.ids.push(id);
         let fresh = self.decode_fresh()?;
-        // A replacement character at the end is a character whose last bytes are still to come; an
-        // unfinished one is at most four bytes, hence four tokens, long.
-        if fresh.is_empty() || (fresh.ends_with('\u{fffd}') && self.ids.len() - self.read < 4) {
+        // A replacement character at the end may be a character whose last bytes are still to come.
+        // However many stray bytes lie before it, cutting there would cut a character in two.
+        if fresh.is_empty() || fresh.ends_with('\u{fffd}') {
             return Ok(Piece { text: String::new(), stopped: false });
         }
         self.text.push_str(&fresh);
@@ -69,7 +69,11 @@ impl<'a> TextStream<'a> {
     fn decode_fresh(&self) -> Result<String, TextError> {
         let before = self.tokenizer.decode(&self.ids[self.context..self.read])?;
         let after = self.tokenizer.decode(&self.ids[self.context..])?;
-        Ok(after.strip_prefix(&before).unwrap_or_default().to_owned())
+        match after.strip_prefix(&before) {
+            Some(fresh) => Ok(fresh.to_owned()),
+            // What was handed out stands, whatever later tokens make of it.
+            None => self.tokenizer.decode(&self.ids[self.read..]),
+        }
     }
 
     /// Everything handed out so far.
@@ -92,6 +96,8 @@ impl<'a> TextStream<'a> {
 fn overlap(text: &str, stop: &str) -> usize {
     (1..=stop.len().min(text.len()))
         .rev()
-        .find(|n| text.is_char_boundary(text.len() - n) && stop.as_bytes().starts_with(&text.as_bytes()[text.len() - n..]))
+        .find(|n| {
+            text.is_char_boundary(text.len() - n) && stop.as_bytes().starts_with(&text.as_bytes()[text.len() - n..])
+        })
         .unwrap_or(0)
 }

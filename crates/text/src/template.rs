@@ -83,12 +83,13 @@ impl ChatTemplate {
             .messages
             .iter()
             .map(|message| {
-                let content: String = message
-                    .parts
-                    .iter()
-                    .map(|part| match part {
-                        Part::Image(_) => placeholder.to_owned(),
-                        Part::Text(text) => tokenizer.neutralise(text),
+                // Texts that meet are neutralised together: a special token torn into two parts would
+                // become whole again.
+                let texts = message.parts.chunk_by(|a, b| matches!((a, b), (Part::Text(_), Part::Text(_))));
+                let content: String = texts
+                    .map(|parts| match parts {
+                        [Part::Image(_), ..] => placeholder.to_owned(),
+                        texts => tokenizer.neutralise(&texts.iter().filter_map(text_of).collect::<String>()),
                     })
                     .collect();
                 json!({ "role": message.role.as_str(), "content": content })
@@ -101,5 +102,12 @@ impl ChatTemplate {
             eos_token => self.eos_token,
         };
         Ok(self.environment.get_template("chat")?.render(context)?)
+    }
+}
+
+fn text_of(part: &Part) -> Option<&str> {
+    match part {
+        Part::Text(text) => Some(text),
+        Part::Image(_) => None,
     }
 }

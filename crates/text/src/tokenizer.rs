@@ -27,8 +27,7 @@ impl TextTokenizer {
     pub fn from_dir(dir: &Path) -> Result<Self, TextError> {
         let path = dir.join("tokenizer.json");
         let json = read_limited(&path, TOKENIZER_LIMIT)?;
-        let tokenizer: Tokenizer =
-            json.parse().map_err(|e| TextError::Tokenizer { path, reason: format!("{e}") })?;
+        let tokenizer: Tokenizer = json.parse().map_err(|e| TextError::Tokenizer { path, reason: format!("{e}") })?;
         let added = tokenizer.get_added_tokens_decoder();
         let special: Vec<_> = added.iter().filter(|(_, token)| token.special).collect();
         let special_ids = special.iter().map(|(id, _)| **id).collect();

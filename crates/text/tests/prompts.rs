@@ -27,8 +27,7 @@ fn error_of(text: &str) -> String {
 
 #[test]
 fn smollm2s_prompts_equal_the_references() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../models/llama/tests/goldens/smollm2_greedy.json");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/llama/tests/goldens/smollm2_greedy.json");
     let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let template = template(golden["chat_template"].as_str().unwrap());
     let cases = golden["cases"].as_array().unwrap();

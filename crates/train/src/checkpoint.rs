@@ -41,12 +41,12 @@ pub(crate) fn save<M: Module>(
     let aside = tempfile::Builder::new().prefix(".checkpoint").tempdir_in(output).map_err(write(output))?;
     let record = model.clone().into_record_group(trained);
     let path = aside.path().join(MODULE);
-    record.save(&path).map_err(|e| TrainError::Write { path: path.clone(), source: std::io::Error::other(e.to_string()) })?;
+    record
+        .save(&path)
+        .map_err(|e| TrainError::Write { path: path.clone(), source: std::io::Error::other(e.to_string()) })?;
     optimizer.save(&aside.path().join(OPTIMIZER))?;
-    let json = serde_json::to_vec_pretty(state).map_err(|e| TrainError::Write {
-        path: output.to_owned(),
-        source: std::io::Error::other(e),
-    })?;
+    let json = serde_json::to_vec_pretty(state)
+        .map_err(|e| TrainError::Write { path: output.to_owned(), source: std::io::Error::other(e) })?;
     fs::write(aside.path().join(STATE), json).map_err(write(aside.path()))?;
     for file in [MODULE, OPTIMIZER, STATE] {
         let path = aside.path().join(file);
@@ -77,7 +77,11 @@ pub(crate) fn latest(output: &Path, recipe: &Recipe) -> Result<Option<(PathBuf, 
 }
 
 /// Puts a checkpoint's parameters and moments in place of those at hand.
-pub(crate) fn restore<M: Module>(path: &Path, model: M, optimizer: GroupedAdamW) -> Result<(M, GroupedAdamW), TrainError> {
+pub(crate) fn restore<M: Module>(
+    path: &Path,
+    model: M,
+    optimizer: GroupedAdamW,
+) -> Result<(M, GroupedAdamW), TrainError> {
     let bad = |e: String| TrainError::Checkpoint { path: path.to_owned(), reason: e };
     let record = ModuleRecord::load(path.join(MODULE)).map_err(|e| bad(e.to_string()))?.allow_partial(true);
     let model = model.try_load_record(record).map_err(|e| bad(e.to_string()))?;

@@ -121,7 +121,9 @@ fn words(feed: &Feed<'_>, subject: &str, label: usize) -> Result<Vec<u32>, Train
     let mut ids = Vec::new();
     for word in parts {
         // With its space before it, as inside a sentence.
-        ids.extend(feed.processor.tokenizer.encode(&format!(" {word}")).map_err(safevlm_safe_smol::SafeSmolError::from)?);
+        ids.extend(
+            feed.processor.tokenizer.encode(&format!(" {word}")).map_err(safevlm_safe_smol::SafeSmolError::from)?,
+        );
     }
     Ok(ids)
 }

@@ -70,12 +70,7 @@ pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summa
 /// # Errors
 ///
 /// As for [`run`].
-pub fn run_on(
-    recipe: &Recipe,
-    sets: &PictureSets,
-    device: &DeviceSpec,
-    progress: bool,
-) -> Result<Summary, TrainError> {
+pub fn run_on(recipe: &Recipe, sets: &PictureSets, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
     let begin = Instant::now();
     let (plain, _) = device.open().map_err(safevlm::Error::from)?;
     let device = plain.autodiff();

@@ -108,8 +108,8 @@ impl Recipe {
     ///
     /// If the file is missing or no recipe, or an override names no key of it.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TrainError::ReadRecipe { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| TrainError::ReadRecipe { path: path.to_owned(), source })?;
         let bad = |reason: String| TrainError::Recipe { path: path.to_owned(), reason };
         let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.message().to_owned()))?;
         for given in overrides {

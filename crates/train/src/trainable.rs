@@ -21,10 +21,7 @@ impl Trainable {
     /// # Errors
     ///
     /// If a set has no parameters in `model`.
-    pub fn find<'a>(
-        model: &impl Module,
-        names: impl IntoIterator<Item = &'a String>,
-    ) -> Result<Self, TrainError> {
+    pub fn find<'a>(model: &impl Module, names: impl IntoIterator<Item = &'a String>) -> Result<Self, TrainError> {
         let paths = parameter_paths(model);
         let mut sets = BTreeMap::new();
         for name in names {

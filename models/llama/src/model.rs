@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use safevlm_nn::{
-    AttachLora, AttentionMask, CausalAttention, CausalAttentionConfig, CausalLm, Embedding, GatedMlp, GatedMlpConfig, KvCache, Linear,
-    LinearConfig, Positions, RmsNorm, RmsNormConfig, Rotary, RotaryConfig, rope::RotaryTable,
+    AttachLora, AttentionMask, CausalAttention, CausalAttentionConfig, CausalLm, Embedding, GatedMlp, GatedMlpConfig,
+    KvCache, Linear, LinearConfig, Positions, RmsNorm, RmsNormConfig, Rotary, RotaryConfig, rope::RotaryTable,
 };
 
 use crate::config::LlamaConfig;

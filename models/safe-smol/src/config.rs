@@ -36,7 +36,7 @@ impl SafeSmolConfig {
             value.ok_or(SafeSmolError::Key { key, expected: "a whole number" })
         };
         let text = LlamaConfig::from_hf(part("text_config")?)?;
-        let taxonomy = match config.get("safety_categories") {
+        let taxonomy = match config.get("safety_categories").filter(|labels| !labels.is_null()) {
             None => Taxonomy::default(),
             Some(labels) => {
                 let labels = serde_json::from_value(labels.clone())

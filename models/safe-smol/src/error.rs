@@ -1,7 +1,7 @@
 //! What can go wrong with a safe-smol folder or its prompt.
 
-use safevlm_core::taxonomy::TaxonomyError;
 use safevlm_core::resize::ResizeError;
+use safevlm_core::taxonomy::TaxonomyError;
 use safevlm_efficientnet::ConfigError;
 use safevlm_llama::LlamaConfigError;
 use safevlm_text::TextError;

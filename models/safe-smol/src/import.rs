@@ -10,8 +10,8 @@ use safevlm_core::DeviceSpec;
 use safevlm_core::taxonomy::CLASSES;
 use safevlm_efficientnet::EfficientNetConfig;
 use safevlm_weights::{
-    Fetcher, FileRecord, LlamaGguf, ModelManifest, PinnedFile, SafetensorsDir, SafetensorsWriter, SaveDtype,
-    Source, StagedFolder, StateDict, TensorSource, Tensors, WeightsError, collect_module, sha256_file, tokenizer_files,
+    Fetcher, FileRecord, LlamaGguf, ModelManifest, PinnedFile, SafetensorsDir, SafetensorsWriter, SaveDtype, Source,
+    StagedFolder, StateDict, TensorSource, Tensors, WeightsError, collect_module, sha256_file, tokenizer_files,
 };
 use serde_json::{Value, json};
 
@@ -161,7 +161,8 @@ fn merge_adapter(name: &str, values: &mut [f32], parts: &Tensors) {
 
 fn text_config(language_model: &LlamaGguf) -> Result<(Value, usize), SafeSmolError> {
     let config = language_model.config()?;
-    let hidden = config["hidden_size"].as_u64().ok_or(SafeSmolError::Key { key: "hidden_size", expected: "a whole number" })?;
+    let hidden =
+        config["hidden_size"].as_u64().ok_or(SafeSmolError::Key { key: "hidden_size", expected: "a whole number" })?;
     Ok((config, hidden as usize))
 }
 
@@ -180,26 +181,37 @@ fn write_files(dir: &Path, staged: &StagedFolder, language_model: &LlamaGguf) ->
     staged.write_json("tokenizer.json", &tokenizer)?;
     staged.write_json("tokenizer_config.json", &files.config)?;
     staged.write_json("generation_config.json", &files.generation)?;
-    staged.write_json("preprocessor_config.json", &json!({
-        "image_processor_type": "squash", "size": 224, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
-    }))?;
-    staged.write_json("config.json", &json!({
-        "model_type": "safe_smol",
-        "architectures": ["SafeSmol"],
-        "image_token_index": image_token,
-        "vision_config": { "architecture": "tf_efficientnet_lite0", "num_classes": 0 },
-        "text_config": text,
-        "safety_categories": CLASSES.iter().map(|class| class.name).collect::<Vec<_>>(),
-        "num_safety_categories": CLASSES.len(),
-        "safety_head_hidden_scale": 0.5,
-        "safety_num_hidden_layers": 1,
-    }))?;
+    staged.write_json(
+        "preprocessor_config.json",
+        &json!({
+            "image_processor_type": "squash", "size": 224, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        }),
+    )?;
+    staged.write_json(
+        "config.json",
+        &json!({
+            "model_type": "safe_smol",
+            "architectures": ["SafeSmol"],
+            "image_token_index": image_token,
+            "vision_config": { "architecture": "tf_efficientnet_lite0", "num_classes": 0 },
+            "text_config": text,
+            "safety_categories": CLASSES.iter().map(|class| class.name).collect::<Vec<_>>(),
+            "num_safety_categories": CLASSES.len(),
+            "safety_head_hidden_scale": 0.5,
+            "safety_num_hidden_layers": 1,
+        }),
+    )?;
     let path = dir.join("chat_template.jinja");
     std::fs::write(&path, CHAT_TEMPLATE).map_err(|source| SafeSmolError::Write { path, source })
 }
 
 /// One file of f32 tensors, adapters merged.
-fn write_weights(path: &Path, language_model: &LlamaGguf, parts: &Tensors, progress: bool) -> Result<(), SafeSmolError> {
+fn write_weights(
+    path: &Path,
+    language_model: &LlamaGguf,
+    parts: &Tensors,
+    progress: bool,
+) -> Result<(), SafeSmolError> {
     let mut tensors: Vec<(String, Vec<usize>)> = parts
         .iter()
         .filter(|(name, ..)| !name.contains(".lora_"))

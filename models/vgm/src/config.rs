@@ -44,32 +44,43 @@ impl VgmConfig {
     ///
     /// If a key has another type, or a value that no head can have.
     pub fn from_hf(config: &Value, hidden_size: usize) -> Result<Option<Self>, VgmConfigError> {
-        if config.get("num_safety_categories").is_none() && config.get("safety_categories").is_none() {
+        let count = present(config, "num_safety_categories");
+        let names = present(config, "safety_categories");
+        if count.is_none() && names.is_none() {
             return Ok(None);
         }
-        let listed = config.get("safety_categories").and_then(Value::as_array).map_or(20, Vec::len);
-        let classes = whole(config, "num_safety_categories", listed)?;
+        let listed = match names {
+            None => None,
+            Some(Value::Array(names)) => Some(names.len()),
+            Some(_) => return Err(wrong(config, "safety_categories", "a list of names")),
+        };
+        let classes = whole(config, "num_safety_categories", listed.unwrap_or(20))?;
         let layers = whole(config, "safety_num_hidden_layers", 1)?;
         if layers != 1 {
             return Err(wrong(config, "safety_num_hidden_layers", "1, as in every published Safe-VLM"));
         }
-        if !(2..=1000).contains(&classes) || (config.get("safety_categories").is_some() && listed != classes) {
-            return Err(wrong(config, "num_safety_categories", "the length of `safety_categories`"));
+        if !(2..=1000).contains(&classes) || listed.is_some_and(|listed| listed != classes) {
+            return Err(wrong(config, "num_safety_categories", "the length of `safety_categories`, 2 to 1000"));
         }
-        let scale = match config.get("safety_head_hidden_scale") {
+        let scale = match present(config, "safety_head_hidden_scale") {
             None => 0.5,
             Some(value) => value
                 .as_f64()
-                .filter(|s| *s > 0.0 && *s <= 8.0)
-                .ok_or_else(|| wrong(config, "safety_head_hidden_scale", "a number above 0 and at most 8"))?,
+                .filter(|scale| *scale <= 8.0 && *scale * hidden_size as f64 >= 1.0)
+                .ok_or_else(|| wrong(config, "safety_head_hidden_scale", "a number up to 8 that leaves the head a hidden unit"))?,
         };
         let head = Self::new(hidden_size).with_num_safety_categories(classes).with_safety_head_hidden_scale(scale);
         Ok(Some(head))
     }
 }
 
+/// A key's value, unless it is missing or null.
+fn present<'a>(config: &'a Value, key: &str) -> Option<&'a Value> {
+    config.get(key).filter(|value| !value.is_null())
+}
+
 fn whole(config: &Value, key: &'static str, default: usize) -> Result<usize, VgmConfigError> {
-    match config.get(key) {
+    match present(config, key) {
         None => Ok(default),
         Some(value) => value.as_u64().map(|v| v as usize).ok_or_else(|| wrong(config, key, "a whole number")),
     }

@@ -26,14 +26,8 @@ pub fn tokenizer_json() -> Value {
     let alphabet = alphabet();
     let spell = |bytes: &[u8]| bytes.iter().map(|b| alphabet[usize::from(*b)]).collect::<String>();
     let mut vocab: Vec<String> = (0..=255u8).map(|b| spell(&[b])).collect();
-    let joins: [(&[u8], &[u8]); 6] = [
-        (&[0xa9], &[0xe6]),
-        (&[0xf0], &[0x9f]),
-        (&[0xf0, 0x9f], &[0x98]),
-        (b"S", b"T"),
-        (b"O", b"P"),
-        (b" ", b"w"),
-    ];
+    let joins: [(&[u8], &[u8]); 6] =
+        [(&[0xa9], &[0xe6]), (&[0xf0], &[0x9f]), (&[0xf0, 0x9f], &[0x98]), (b"S", b"T"), (b"O", b"P"), (b" ", b"w")];
     let mut merges = Vec::new();
     for (left, right) in joins {
         merges.push(json!([spell(left), spell(right)]));
@@ -46,8 +40,7 @@ pub fn tokenizer_json() -> Value {
     let added: Vec<Value> = added.collect();
     let ids: serde_json::Map<String, Value> =
         vocab.into_iter().enumerate().map(|(id, token)| (token, json!(id))).collect();
-    let byte_level =
-        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
         "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,

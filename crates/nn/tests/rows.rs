@@ -1,0 +1,126 @@
+//! Rows, padding, positions and masks.
+
+use burn::tensor::{Device, Int, Tensor};
+use safevlm_core::DeviceSpec;
+use safevlm_nn::{AttentionMask, Padding, Positions, Sequences};
+
+const IMAGE: u32 = 99;
+
+fn device() -> Device {
+    DeviceSpec::Flex.open().unwrap().0
+}
+
+/// Which keys each query sees, one text a query: `x` seen, `.` hidden. Rows follow one another.
+fn seen(mask: &AttentionMask) -> Option<(Vec<String>, [usize; 4])> {
+    let mask = mask.grouped(1)?;
+    let shape = mask.dims();
+    let hidden = mask.into_data().try_into_vec::<bool>().unwrap();
+    let line = |line: &[bool]| line.iter().map(|hidden| if *hidden { '.' } else { 'x' }).collect();
+    Some((hidden.chunks(shape[3]).map(line).collect(), shape))
+}
+
+fn integers(ids: Tensor<2, Int>) -> Vec<i64> {
+    ids.into_data().iter::<i64>().collect()
+}
+
+#[test]
+fn causal_masks_hide_the_future() {
+    let device = device();
+    let (lines, shape) = seen(&AttentionMask::causal(2, 3, 0, None, &device)).unwrap();
+    assert_eq!((lines, shape), (["x..", "xx.", "xxx"].map(String::from).to_vec(), [1, 1, 3, 3]));
+    // Tokens in the cache are all past.
+    let (lines, shape) = seen(&AttentionMask::causal(1, 2, 3, None, &device)).unwrap();
+    assert_eq!((lines, shape), (["xxxx.", "xxxxx"].map(String::from).to_vec(), [1, 1, 2, 5]));
+}
+
+#[test]
+fn padding_is_hidden_from_tokens_and_sees_itself() {
+    let device = device();
+    let rows = |padding| Sequences::new(vec![vec![1, 2, 3, 4], vec![5, 6]], None, 0, padding);
+    let (lines, shape) = seen(&rows(Padding::Left).mask(0, 4, &device)).unwrap();
+    assert_eq!(shape, [2, 1, 4, 4]);
+    assert_eq!(lines, ["x...", "xx..", "xxx.", "xxxx", "x...", ".x..", "..x.", "..xx"]);
+    let (lines, _) = seen(&rows(Padding::Right).mask(0, 4, &device)).unwrap();
+    assert_eq!(lines, ["x...", "xx..", "xxx.", "xxxx", "x...", "xx..", "xxx.", "xx.x"]);
+
+    // A chunk behind a padded past, and a single token that must not see the padding.
+    let (lines, shape) = seen(&rows(Padding::Left).mask(2, 4, &device)).unwrap();
+    assert_eq!((lines, shape), (["xxx.", "xxxx", "..x.", "..xx"].map(String::from).to_vec(), [2, 1, 2, 4]));
+    let (lines, _) = seen(&rows(Padding::Left).mask(3, 4, &device)).unwrap();
+    assert_eq!(lines, ["xxxx", "..xx"]);
+}
+
+#[test]
+fn one_token_behind_an_unpadded_past_needs_no_mask() {
+    let device = device();
+    assert!(seen(&AttentionMask::causal(1, 1, 7, None, &device)).is_none());
+    let rows = Sequences::new(vec![vec![1, 2, 3], vec![4, 5, 6]], None, 0, Padding::Left);
+    assert!(seen(&rows.mask(2, 3, &device)).is_none());
+}
+
+#[test]
+fn heads_of_a_group_repeat_the_queries() {
+    let mask = AttentionMask::causal(1, 2, 1, None, &device());
+    let grouped = mask.grouped(3).unwrap();
+    assert_eq!(grouped.dims(), [1, 1, 6, 3]);
+    let hidden = grouped.into_data().try_into_vec::<bool>().unwrap();
+    assert_eq!(hidden, [[false, false, true], [false; 3]].concat().repeat(3));
+}
+
+#[test]
+fn rows_are_padded_and_grow_together() {
+    let device = device();
+    let mut left = Sequences::new(vec![vec![1, 2, 3], vec![4]], None, 7, Padding::Left);
+    assert_eq!((left.batch(), left.tokens()), (2, 3));
+    assert_eq!((left.row(0), left.row(1)), (&[1, 2, 3][..], &[7, 7, 4][..]));
+    left.push(&[8, 9]);
+    assert_eq!((left.row(0), left.row(1)), (&[1, 2, 3, 8][..], &[7, 7, 4, 9][..]));
+    assert_eq!(integers(left.ids(0, &device)), [1, 2, 3, 8, 7, 7, 4, 9]);
+    assert_eq!(integers(left.ids(3, &device)), [8, 9]);
+
+    let right = Sequences::new(vec![vec![1, 2, 3], vec![4]], None, 7, Padding::Right);
+    assert_eq!(right.row(1), [4, 7, 7]);
+    let single = Sequences::single(vec![3, 1], None);
+    assert_eq!((single.batch(), single.tokens(), single.row(0)), (1, 2, &[3, 1][..]));
+}
+
+#[test]
+fn positions_skip_padding() {
+    let mut left = Sequences::new(vec![vec![1, 2, 3, 4], vec![5, 6]], None, 0, Padding::Left);
+    assert_eq!(left.positions(0, 4).axis(0), [0, 1, 2, 3, 0, 0, 0, 1]);
+    assert_eq!(left.positions(2, 4).axis(0), [2, 3, 0, 1]);
+    left.push(&[9, 9]);
+    let next = left.positions(4, 5);
+    assert_eq!((next.axis(0), next.batch(), next.tokens()), (&[4, 2][..], 2, 1));
+
+    let right = Sequences::new(vec![vec![1, 2, 3, 4], vec![5, 6]], None, 0, Padding::Right);
+    assert_eq!(right.positions(0, 4).axis(0), [0, 1, 2, 3, 0, 1, 2, 2]);
+    let unpadded = Sequences::new(vec![vec![1, 2, 3], vec![4, 5, 6]], None, 0, Padding::Left);
+    assert_eq!(unpadded.positions(1, 3), Positions::sequential(2, 1, 2));
+}
+
+#[test]
+fn images_are_found_where_their_tokens_stand() {
+    let device = device();
+    // Two images in the first row, one in the second, two visual tokens each.
+    let rows = vec![vec![1, IMAGE, IMAGE, IMAGE, IMAGE, 2], vec![3, IMAGE, IMAGE]];
+    let rows = Sequences::new(rows, Some(IMAGE), 0, Padding::Left);
+    assert_eq!(rows.visual_tokens(), [1, 2, 3, 4, 10, 11]);
+    let spans: Vec<_> = rows.images(2).iter().map(|image| (image.row, image.start)).collect();
+    assert_eq!(spans, [(0, 1), (0, 3), (1, 4)]);
+    let mask = rows.visual_mask(2, &device);
+    assert_eq!(mask.dims(), [3, 6]);
+    let lines: Vec<String> = mask
+        .into_data()
+        .try_into_vec::<bool>()
+        .unwrap()
+        .chunks(6)
+        .map(|line| line.iter().map(|visual| if *visual { 'x' } else { '.' }).collect())
+        .collect();
+    assert_eq!(lines, [".xx...", "...xx.", "....xx"]);
+    // The language model's table has no row for the image token.
+    assert_eq!(integers(rows.ids(0, &device)), [1, 0, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0]);
+
+    let text = Sequences::single(vec![IMAGE, 1], None);
+    assert!(text.visual_tokens().is_empty() && text.images(2).is_empty());
+}

@@ -1,0 +1,99 @@
+//! The guard head against PyTorch's (xtask/goldens/vgm.py), and the published sizes.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use safevlm_core::DeviceSpec;
+use safevlm_nn::GuardHead;
+use safevlm_vgm::{Vgm, VgmConfig};
+use serde_json::Value;
+
+const GOLDEN: &str = include_str!("goldens/tiny.json");
+
+fn golden() -> Value {
+    serde_json::from_str(GOLDEN).unwrap()
+}
+
+fn numbers(golden: &Value, name: &str) -> Vec<f32> {
+    serde_json::from_value(golden[name].clone()).unwrap()
+}
+
+fn tensor<const D: usize>(golden: &Value, name: &str, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers(golden, name), shape), device)
+}
+
+fn tiny(golden: &Value, device: &Device) -> Vgm {
+    let mut head = VgmConfig::new(32).init(device);
+    head.fc1.weight = Param::from_tensor(tensor(golden, "fc1.weight", [16, 32], device));
+    head.fc1.bias = Some(Param::from_tensor(tensor(golden, "fc1.bias", [16], device)));
+    head.fc2.weight = Param::from_tensor(tensor(golden, "fc2.weight", [20, 16], device));
+    head.fc2.bias = Some(Param::from_tensor(tensor(golden, "fc2.bias", [20], device)));
+    head
+}
+
+fn assert_close(what: &str, ours: Tensor<2>, reference: &[f32]) {
+    let ours = ours.into_data().try_into_vec::<f32>().unwrap();
+    assert_eq!(ours.len(), reference.len(), "{what}: sizes differ");
+    let worst = ours.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= 1e-5, "{what}: differs by {worst}");
+}
+
+fn visual(golden: &Value, device: &Device) -> Tensor<2, Bool> {
+    let mask: Vec<bool> = serde_json::from_value(golden["visual"].clone()).unwrap();
+    Tensor::from_data(TensorData::new(mask, [3, 7]), device)
+}
+
+#[test]
+fn every_stage_equals_pytorchs() {
+    let golden = golden();
+    let plain = DeviceSpec::Flex.open().unwrap().0;
+    for device in [plain.clone(), plain.autodiff()] {
+        // Dropout is active on an autodiff device until the module is put into validation mode.
+        let head = tiny(&golden, &device).valid();
+        let pooled = head.forward(tensor(&golden, "pooled", [3, 32], &plain));
+        assert_close("logits of the pooled states", pooled, &numbers(&golden, "logits"));
+        let hidden = tensor(&golden, "hidden", [3, 7, 32], &plain);
+        let logits = head.classify(hidden, visual(&golden, &plain));
+        assert_close("logits of the hidden states", logits, &numbers(&golden, "logits"));
+    }
+}
+
+#[test]
+fn only_visual_tokens_count() {
+    let golden = golden();
+    let device = DeviceSpec::Flex.open().unwrap().0;
+    let head = tiny(&golden, &device);
+    let mask: Vec<bool> = serde_json::from_value(golden["visual"].clone()).unwrap();
+    let changed = |inside: bool| {
+        let values = numbers(&golden, "hidden");
+        let change = |(at, value): (usize, f32)| if mask[at / 32] == inside { 5.0 - value } else { value };
+        let values: Vec<f32> = values.into_iter().enumerate().map(change).collect();
+        let hidden = Tensor::from_data(TensorData::new(values, [3, 7, 32]), &device);
+        head.classify(hidden, visual(&golden, &device))
+    };
+    assert_close("other text and padding", changed(false), &numbers(&golden, "logits"));
+    let other = changed(true).into_data().try_into_vec::<f32>().unwrap();
+    for (row, (other, logits)) in other.chunks(20).zip(numbers(&golden, "logits").chunks(20)).enumerate() {
+        assert!(other.iter().zip(logits).any(|(a, b)| (a - b).abs() > 1e-2), "row {row} ignores its image");
+    }
+}
+
+#[test]
+fn dropout_acts_in_training_only() {
+    let golden = golden();
+    let device = DeviceSpec::Flex.open().unwrap().0.autodiff();
+    let head = tiny(&golden, &device);
+    let draws: Vec<Vec<f32>> = (0..8)
+        .map(|_| head.forward(tensor(&golden, "pooled", [3, 32], &device)).into_data().try_into_vec().unwrap())
+        .collect();
+    assert!(draws.iter().any(|draw| *draw != draws[0]), "no dropout while training");
+}
+
+#[test]
+fn published_heads_have_their_number_of_parameters() {
+    let device = DeviceSpec::Flex.open().unwrap().0;
+    for (hidden, parameters) in
+        [(3584, 6_460_180), (4096, 8_431_636), (5120, 13_160_980), (3840, 7_413_140), (5376, 14_507_156)]
+    {
+        assert_eq!(VgmConfig::new(hidden).init(&device).num_params(), parameters, "hidden size {hidden}");
+    }
+}
