@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use safevlm::{Cache, registry};
 use safevlm_nn::{CausalLm, Padding, Sequences, VlmOutput};
@@ -36,7 +37,9 @@ impl Smol {
         let config = SafeSmolConfig::from_hf(&serde_json::from_str(&text).unwrap()).unwrap();
         let weights = SafetensorsDir::open(&dir).unwrap();
         let keys = safevlm_safe_smol::key_map();
-        let (model, _) = load_module(config.init(device), &weights, &keys, &Allow::nothing()).unwrap();
+        let (mut model, _) = load_module(config.init(device), &weights, &keys, &Allow::nothing()).unwrap();
+        // Dropout is active on an autodiff device unless it is frozen.
+        model.guard = model.guard.map(Module::freeze);
         let processor = Processor::from_dir(&dir, &config).unwrap();
         Self { model, processor, config, device: device.clone() }
     }

@@ -33,6 +33,8 @@ impl Program {
         let output = Command::new(env!("CARGO_BIN_EXE_safevlm"))
             .env("SAFEVLM_HOME", self.home.path().join("cache"))
             .env_remove("CLICOLOR_FORCE")
+            // Without it Mesa's drivers complain on standard error when wgpu looks for devices.
+            .env("XDG_RUNTIME_DIR", self.home.path())
             .current_dir(self.home.path())
             .args(args)
             .write_stdin(input)
@@ -71,7 +73,7 @@ impl Outcome {
     }
 }
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 10] = [
     &["models"],
     &["chat"],
     &["guard"],

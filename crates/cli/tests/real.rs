@@ -19,7 +19,10 @@ fn safevlm(arguments: &[&str]) -> Command {
 }
 
 fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_safevlm"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_safevlm"));
+    // Without it Mesa's drivers complain on standard error when wgpu looks for devices.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command
 }
 
 fn picture(name: &str) -> PathBuf {

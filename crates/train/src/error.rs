@@ -12,14 +12,16 @@ pub enum TrainError {
     ReadRecipe { path: PathBuf, source: std::io::Error },
     #[error("{path}: is no valid recipe ({reason}): compare it with recipes/safe-smol.toml")]
     Recipe { path: PathBuf, reason: String },
-    #[error("`{given}` is no override: write key=value, as in seed=1 or learning_rate.lora=1e-4")]
+    #[error(
+        "`{given}` overrides nothing: write key=value with a key of the recipe, as in seed=1 or learning_rate.lora=1e-4"
+    )]
     Override { given: String },
     #[error(
         "the recipe trains `{set}`, but the model has no such parameters: choose from vision, projector, guard, lora"
     )]
     EmptySet { set: String },
     #[error(
-        "the loss is {value} at step {step}: lower the learning rates, or resume from the last checkpoint with another seed"
+        "the loss or its gradient is {value} at step {step}: lower the learning rates, or resume from the last checkpoint with another seed"
     )]
     NotFinite { step: usize, value: f32 },
     #[error("{path}: cannot be written ({source}): free disk space or choose another output")]

@@ -7,15 +7,31 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safevlm_core::Conversation;
-use safevlm_data::{Combination, PictureSets, Record, Scene};
+use safevlm_data::{Combination, DataError, PictureSets, Record, Scene};
 use safevlm_safe_smol::{Processor, SafeSmolConfig};
 
 use crate::batch::Example;
 use crate::error::TrainError;
 
+/// Where scenes come from: the composer, or another source of pictures with questions and answers.
+pub trait Scenes {
+    /// The scene of `seed`; the same seed always gives the same scene.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such scene.
+    fn scene(&self, seed: u64) -> Result<Scene, DataError>;
+}
+
+impl Scenes for PictureSets {
+    fn scene(&self, seed: u64) -> Result<Scene, DataError> {
+        PictureSets::scene(self, seed)
+    }
+}
+
 /// Makes examples of numbered scenes; the same number always gives the same example.
 pub(crate) struct Feed<'a> {
-    pub(crate) sets: &'a PictureSets,
+    pub(crate) sets: &'a dyn Scenes,
     pub(crate) processor: &'a Processor,
     pub(crate) config: &'a SafeSmolConfig,
     pub(crate) seed: u64,

@@ -19,7 +19,7 @@ use crate::batch::{Batch, Example};
 use crate::checkpoint::{self, State};
 use crate::error::TrainError;
 use crate::export::export;
-use crate::feed::Feed;
+use crate::feed::{Feed, Scenes};
 use crate::ground::Grounding;
 use crate::loss::joint_loss;
 use crate::optimizer::{Accumulated, GroupedAdamW, learning_rate, read};
@@ -65,12 +65,12 @@ pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summa
     run_on(recipe, &sets, device, progress)
 }
 
-/// [`run`] on other pictures.
+/// [`run`] on other scenes.
 ///
 /// # Errors
 ///
 /// As for [`run`].
-pub fn run_on(recipe: &Recipe, sets: &PictureSets, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
+pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
     let begin = Instant::now();
     let (plain, _) = device.open().map_err(safevlm::Error::from)?;
     let device = plain.autodiff();
@@ -134,6 +134,10 @@ pub fn run_on(recipe: &Recipe, sets: &PictureSets, device: &DeviceSpec, progress
                 return Err(TrainError::NotFinite { step, value: sums.loss as f32 });
             }
             (model, sums.norm) = optimizer.step(model, gradients, &rates)?;
+            // Before a checkpoint can hold what such a gradient made of the parameters.
+            if !sums.norm.is_finite() {
+                return Err(TrainError::NotFinite { step, value: sums.norm as f32 });
+            }
             let line = sums.line(step, &phase.name, share, begin.elapsed().as_secs_f64());
             writeln!(log, "{}", serde_json::to_string(&line).unwrap_or_default())
                 .map_err(|source| TrainError::Write { path: recipe.output.clone(), source })?;

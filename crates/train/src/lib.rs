@@ -15,6 +15,7 @@ mod trainable;
 
 pub use batch::{Batch, Example};
 pub use error::TrainError;
+pub use feed::Scenes;
 pub use learner::{Summary, run, run_on};
 pub use loss::{Losses, joint_loss};
 pub use optimizer::{GroupedAdamW, learning_rate};

@@ -115,7 +115,7 @@ impl Recipe {
         for given in overrides {
             set(&mut table, given)?;
         }
-        let recipe: Self = Value::Table(table).try_into().map_err(|e| bad(e.message().to_owned()))?;
+        let recipe: Self = Value::Table(table).try_into().map_err(|e| bad(one_line(&e)))?;
         recipe.check().map_err(bad)?;
         Ok(recipe)
     }
@@ -127,6 +127,16 @@ impl Recipe {
 
     fn check(&self) -> Result<(), String> {
         let positive = |name: &str, ok: bool| if ok { Ok(()) } else { Err(format!("{name} must be above 0")) };
+        let share = |name: &str, value: f64| match (0.0..=1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("{name} must be from 0 to 1")),
+        };
+        share("warmup", self.warmup)?;
+        share("final_rate", self.final_rate)?;
+        share("weight_decay", f64::from(self.weight_decay))?;
+        if !(self.safety_loss_lambda >= 0.0 && self.safety_loss_lambda.is_finite()) {
+            return Err("safety_loss_lambda must be 0 or more".to_owned());
+        }
         positive("clip_norm", self.clip_norm > 0.0)?;
         positive("checkpoint_every", self.checkpoint_every > 0)?;
         positive("lora.rank", self.lora.rank > 0)?;
@@ -147,6 +157,11 @@ impl Recipe {
             false => Ok(()),
         }
     }
+}
+
+/// The error with the key that it is about, which TOML writes in a line of its own.
+fn one_line(error: &toml::de::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Sets one `a.b=value` in `table`; the value is TOML, or else a string.

@@ -64,10 +64,11 @@ impl VgmConfig {
         }
         let scale = match present(config, "safety_head_hidden_scale") {
             None => 0.5,
-            Some(value) => value
-                .as_f64()
-                .filter(|scale| *scale <= 8.0 && *scale * hidden_size as f64 >= 1.0)
-                .ok_or_else(|| wrong(config, "safety_head_hidden_scale", "a number up to 8 that leaves the head a hidden unit"))?,
+            Some(value) => {
+                value.as_f64().filter(|scale| *scale <= 8.0 && *scale * hidden_size as f64 >= 1.0).ok_or_else(|| {
+                    wrong(config, "safety_head_hidden_scale", "a number up to 8 that leaves the head a hidden unit")
+                })?
+            }
         };
         let head = Self::new(hidden_size).with_num_safety_categories(classes).with_safety_head_hidden_scale(scale);
         Ok(Some(head))

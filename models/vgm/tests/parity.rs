@@ -46,13 +46,13 @@ fn visual(golden: &Value, device: &Device) -> Tensor<2, Bool> {
 fn every_stage_equals_pytorchs() {
     let golden = golden();
     let plain = DeviceSpec::Flex.open().unwrap().0;
-    for device in [plain.clone(), plain.autodiff()] {
-        // Dropout is active on an autodiff device until the module is put into validation mode.
-        let head = tiny(&golden, &device).valid();
-        let pooled = head.forward(tensor(&golden, "pooled", [3, 32], &plain));
+    for device in [plain.clone(), plain.clone().autodiff()] {
+        // On an autodiff device dropout is active until the head is frozen.
+        let head = tiny(&golden, &device).freeze();
+        let pooled = head.forward(tensor(&golden, "pooled", [3, 32], &device));
         assert_close("logits of the pooled states", pooled, &numbers(&golden, "logits"));
-        let hidden = tensor(&golden, "hidden", [3, 7, 32], &plain);
-        let logits = head.classify(hidden, visual(&golden, &plain));
+        let hidden = tensor(&golden, "hidden", [3, 7, 32], &device);
+        let logits = head.classify(hidden, visual(&golden, &device));
         assert_close("logits of the hidden states", logits, &numbers(&golden, "logits"));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The special tokens, whose ids follow those of the bytes and merges.
-pub const SPECIAL: [&str; 3] = ["<|im_start|>", "<|im_end|>", "<image>"];
+pub(crate) const SPECIAL: [&str; 3] = ["<|im_start|>", "<|im_end|>", "<image>"];
 
 /// GPT-2's printable character for every byte.
 fn alphabet() -> Vec<char> {
@@ -22,7 +22,7 @@ fn alphabet() -> Vec<char> {
 
 /// 256 bytes, and merges that end inside characters: the last byte of `é` with the first of `漢`,
 /// the first three bytes of an emoji, and a whole word.
-pub fn tokenizer_json() -> Value {
+pub(crate) fn tokenizer_json() -> Value {
     let alphabet = alphabet();
     let spell = |bytes: &[u8]| bytes.iter().map(|b| alphabet[usize::from(*b)]).collect::<String>();
     let mut vocab: Vec<String> = (0..=255u8).map(|b| spell(&[b])).collect();
@@ -50,13 +50,13 @@ pub fn tokenizer_json() -> Value {
 }
 
 /// The tokenizer, read from a folder as a model's is.
-pub fn tokenizer() -> TextTokenizer {
+pub(crate) fn tokenizer() -> TextTokenizer {
     let dir = TempDir::new().unwrap();
     write(dir.path(), "tokenizer.json", &tokenizer_json().to_string());
     TextTokenizer::from_dir(dir.path()).unwrap()
 }
 
 /// Writes one file of a model folder.
-pub fn write(dir: &Path, name: &str, text: &str) {
+pub(crate) fn write(dir: &Path, name: &str, text: &str) {
     std::fs::write(dir.join(name), text).unwrap();
 }

@@ -1,0 +1,128 @@
+//! The joint loss against a value computed by hand from the model's logits.
+
+mod support;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use safevlm_core::RgbImage;
+use safevlm_nn::{CausalLm, Projector, Sequences};
+use safevlm_safe_smol::SafeSmol;
+use safevlm_train::{Batch, Example, Losses, joint_loss};
+use support::{FEATURES, IMAGE, TOKENS, flex, model, values};
+
+fn example(before: &[u32], after: &[u32], answer: &[u32], label: Option<usize>) -> Example {
+    let prompt = [before, &[IMAGE; TOKENS], after].concat();
+    Example { prompt, answer: answer.to_vec(), label, image: RgbImage::new(1, 1) }
+}
+
+/// Answers and prompts of different lengths, one picture without a label.
+fn examples() -> Vec<Example> {
+    vec![
+        example(&[1, 2], &[3, 4, 5], &[60, 61, 62], Some(16)),
+        example(&[7], &[8], &[70], None),
+        example(&[], &[9, 10], &[80, 81, 82, 83, 84], Some(0)),
+    ]
+}
+
+fn features(rows: usize, device: &Device) -> Tensor<3> {
+    Tensor::random([rows, TOKENS, FEATURES], Distribution::Normal(0.0, 3.0), device)
+}
+
+fn losses(model: &SafeSmol, examples: &[Example], features: &Tensor<3>, device: &Device) -> Losses {
+    joint_loss(model, &Batch::new(examples, IMAGE, 0), features.clone(), device).unwrap()
+}
+
+/// `-ln softmax(logits)[target]`
+fn surprise(logits: &[f32], target: usize) -> f64 {
+    let most = f64::from(logits.iter().copied().fold(f32::MIN, f32::max));
+    let sum: f64 = logits.iter().map(|l| (f64::from(*l) - most).exp()).sum();
+    sum.ln() + most - f64::from(logits[target])
+}
+
+fn scalar(loss: &Option<Tensor<1>>) -> f64 {
+    f64::from(values(loss.clone().unwrap())[0])
+}
+
+#[test]
+fn the_loss_equals_one_by_hand() {
+    let device = flex();
+    let model = model(2, &device);
+    let (examples, features) = (examples(), features(3, &device));
+    let (mut answers, mut classes) = (vec![], vec![]);
+    for (nth, example) in examples.iter().enumerate() {
+        // Each row alone and without padding.
+        let row = [example.prompt.clone(), example.answer.clone()].concat();
+        let sequences = Sequences::single(row, Some(IMAGE));
+        let visual = model.projector.project(features.clone().narrow(0, nth, 1));
+        let output = model.forward(&sequences, Some(visual), None, &device).unwrap();
+        let [_, tokens, width] = output.hidden.dims();
+        let logits = values(model.language_model.logits(output.hidden.reshape([tokens, width])));
+        let logits: Vec<&[f32]> = logits.chunks(IMAGE as usize).collect();
+        for (at, token) in example.answer.iter().enumerate() {
+            answers.push(surprise(logits[example.prompt.len() + at - 1], *token as usize));
+        }
+        if let Some(label) = example.label {
+            classes.push(surprise(&values(output.guard.unwrap()), label));
+        }
+    }
+    assert_eq!((answers.len(), classes.len()), (9, 2));
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let losses = losses(&model, &examples, &features, &device);
+    let close = |what: &str, ours: f64, by_hand: f64| {
+        assert!((ours - by_hand).abs() < 1e-4, "{what}: {ours}, by hand {by_hand}");
+    };
+    close("language", scalar(&losses.language), mean(&answers));
+    close("guard", scalar(&losses.guard), mean(&classes));
+    close("joint", scalar(&losses.joint(0.25)), mean(&answers) + 0.25 * mean(&classes));
+    assert_eq!(losses.guard_logits.unwrap().dims(), [3, 20]);
+}
+
+#[test]
+fn only_answer_tokens_are_predicted() {
+    let device = flex();
+    // Without decoder layers a state knows its own token only, so that the loss shows which are used.
+    let (model, features) = (model(0, &device), features(3, &device));
+    let loss = |examples: &[Example]| scalar(&losses(&model, examples, &features, &device).language);
+    let usual = loss(&examples());
+    let changed = |change: &dyn Fn(&mut Example)| {
+        let mut examples = examples();
+        change(&mut examples[0]);
+        loss(&examples)
+    };
+    // Row 0: two tokens, four visual ones, three tokens, of which the last predicts the answer.
+    for place in [0, 1, 6, 7] {
+        assert_eq!(changed(&|e| e.prompt[place] = 200), usual, "prompt token {place} is predicted or predicts");
+    }
+    assert_ne!(changed(&|e| e.prompt[8] = 200), usual, "the last prompt token must predict the first of the answer");
+    for place in 0..3 {
+        assert_ne!(changed(&|e| e.answer[place] = 200), usual, "answer token {place} is not predicted");
+    }
+    // The padding behind a shorter row neither predicts nor is predicted.
+    let batch = |pad| joint_loss(&model, &Batch::new(&examples(), IMAGE, pad), features.clone(), &device).unwrap();
+    assert_eq!(scalar(&batch(0).language), scalar(&batch(123).language));
+}
+
+#[test]
+fn losses_without_targets_are_none() {
+    let device = flex();
+    let (model, features) = (model(1, &device), features(1, &device));
+    let of = |answer: &[u32], label| {
+        let examples = [example(&[1], &[2], answer, label)];
+        losses(&model, &examples, &features, &device)
+    };
+    let guard_only = of(&[], Some(3));
+    assert!(guard_only.language.is_none());
+    assert_eq!(scalar(&guard_only.joint(0.5)), 0.5 * scalar(&guard_only.guard));
+    let answer_only = of(&[5, 6], None);
+    assert!(answer_only.guard.is_none());
+    assert_eq!(scalar(&answer_only.joint(0.5)), scalar(&answer_only.language));
+    assert!(of(&[], None).joint(1.0).is_none());
+}
+
+#[test]
+fn images_and_placeholders_must_be_equally_many() {
+    let device = flex();
+    let (model, features) = (model(1, &device), features(2, &device));
+    let batch = Batch::new(&examples()[..1], IMAGE, 0);
+    let error = joint_loss(&model, &batch, features, &device).unwrap_err();
+    assert!(error.to_string().contains("4 visual tokens but the images give 8"), "{error}");
+}

@@ -1,0 +1,126 @@
+//! Recipes, their overrides, and the schedule that follows from them.
+
+mod support;
+
+use std::path::Path;
+
+use safevlm_data::Combination;
+use safevlm_train::{Recipe, Stage, TrainError, learning_rate};
+use support::{RECIPE, recipe};
+
+fn message(text: &str, overrides: &[&str]) -> String {
+    let error = recipe(text, overrides).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_recipe_is_read_with_its_defaults() {
+    let recipe = recipe(RECIPE, &[]).unwrap();
+    assert_eq!((recipe.seed, recipe.steps(), recipe.checkpoint_every), (3, 6, 3));
+    assert_eq!(recipe.learning_rate.len(), 3);
+    assert_eq!((recipe.lora.rank, recipe.lora.targets.len()), (2, 2));
+    let phase = &recipe.phase[0];
+    assert_eq!((phase.stage, phase.micro_batch, phase.scenes, phase.rate), (Stage::Joint, 1, 1, 1.0));
+    assert!(recipe.weight.is_empty());
+}
+
+#[test]
+fn the_committed_recipe_is_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/safe-smol.toml");
+    let recipe = Recipe::read(&path, &[]).unwrap();
+    assert_eq!(recipe.base, "safe-smol-base");
+    assert!(recipe.steps() > 0 && recipe.phase.iter().any(|phase| phase.stage == Stage::Joint));
+    // A checkpoint holds the recipe as JSON, and is refused when it differs.
+    let json = serde_json::to_string(&recipe).unwrap();
+    assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+}
+
+#[test]
+fn overrides_reach_dotted_keys() {
+    let weighted = RECIPE.replace("[lora]", "[weight]\nSSS = 2.0\n\n[lora]");
+    let overrides =
+        ["learning_rate.lora=1e-4", "seed=9", "output=runs/other", "lora.rank=4", "weight.SSS=3", "name=\"a b\""];
+    let recipe = recipe(&weighted, &overrides).unwrap();
+    assert_eq!(recipe.learning_rate["lora"], 1e-4);
+    assert_eq!(recipe.learning_rate["guard"], 1e-2);
+    assert_eq!((recipe.seed, recipe.lora.rank, recipe.weight[&Combination::Sss]), (9, 4, 3.0));
+    assert_eq!((recipe.output.as_path(), recipe.name.as_str()), (Path::new("runs/other"), "a b"));
+}
+
+#[test]
+fn what_overrides_nothing_is_an_error() {
+    for given in ["seed", "sed=1", "learning_rate.vission=1", "seed.lora=1", "nothing.at.all=1", "=1", ""] {
+        let error = recipe(RECIPE, &[given]).unwrap_err();
+        assert!(matches!(error, TrainError::Override { .. }), "{given}: {error}");
+        assert!(error.to_string().contains(&format!("`{given}`")), "{error}");
+    }
+}
+
+#[test]
+fn unknown_and_missing_keys_are_named() {
+    let added = |line: &str| format!("{line}\n{RECIPE}");
+    assert!(message(&added("sed = 1"), &[]).contains("unknown field `sed`"));
+    assert!(message(&RECIPE.replace("rank = 2", "rnk = 2"), &[]).contains("unknown field `rnk`"));
+    assert!(message(&format!("{RECIPE}answers = true"), &[]).contains("unknown field `answers`"));
+    assert!(message(&RECIPE.replace("seed = 3", ""), &[]).contains("missing field `seed`"));
+    let other = RECIPE.replace("stage = \"joint\"", "stage = \"jiont\"");
+    assert!(message(&other, &[]).contains("unknown variant `jiont`"));
+    assert!(message("", &[]).contains("is no valid recipe"));
+    assert!(message("seed = = 1", &[]).contains("compare it with recipes/safe-smol.toml"));
+    let missing = Recipe::read(Path::new("no/such/recipe.toml"), &[]).unwrap_err();
+    assert!(missing.to_string().contains("no/such/recipe.toml: cannot be read"), "{missing}");
+}
+
+#[test]
+fn values_that_cannot_train_are_named() {
+    for (given, reason) in [
+        ("phase=[]", "at least one learning_rate and one phase are needed"),
+        ("learning_rate={}", "at least one learning_rate and one phase are needed"),
+        ("seed=many", "expected u64 in `seed`"),
+        ("clip_norm=0", "clip_norm must be above 0"),
+        ("clip_norm=nan", "clip_norm must be above 0"),
+        ("checkpoint_every=0", "checkpoint_every must be above 0"),
+        ("lora.rank=0", "lora.rank must be above 0"),
+        ("learning_rate.guard=-1.0", "learning_rate.guard must be above 0"),
+        ("learning_rate.guard=inf", "learning_rate.guard must be above 0"),
+        ("warmup=1.5", "warmup must be from 0 to 1"),
+        ("final_rate=-0.1", "final_rate must be from 0 to 1"),
+        ("weight_decay=nan", "weight_decay must be from 0 to 1"),
+        ("safety_loss_lambda=-1.0", "safety_loss_lambda must be 0 or more"),
+    ] {
+        let message = message(RECIPE, &[given]);
+        assert!(message.contains(reason), "{given}: {message}");
+    }
+    for (key, value) in [("batch", "0"), ("micro_batch", "0"), ("scenes", "0"), ("rate", "0.0")] {
+        let text = RECIPE.replace("batch = 2\n", if key == "batch" { "" } else { "batch = 2\n" });
+        let message = message(&format!("{text}{key} = {value}"), &[]);
+        assert!(message.contains(&format!("phase.{key} must be above 0")), "{message}");
+    }
+    let weighted = RECIPE.replace("[lora]", "[weight]\nUSU = 0.0\n\n[lora]");
+    assert!(message(&weighted, &[]).contains("weight.USU must be above 0"));
+}
+
+#[test]
+fn the_rate_rises_and_falls_along_a_cosine() {
+    let recipe = recipe(RECIPE, &["warmup=0.1", "final_rate=0.2"]).unwrap();
+    let rates: Vec<f64> = (0..100).map(|step| learning_rate(&recipe, step, 100)).collect();
+    // Ten steps up in a straight line, from a tenth to the whole.
+    for (step, rate) in rates[..10].iter().enumerate() {
+        assert!((rate - (step as f64 + 1.0) / 10.0).abs() < 1e-12, "step {step}: {rate}");
+    }
+    assert!(rates[9..].windows(2).all(|pair| pair[1] < pair[0]), "{rates:?}");
+    // Half-way down, in step 55 of 10..=100, the cosine is at its middle.
+    assert!((rates[54] - 0.6).abs() < 1e-12, "{}", rates[54]);
+    assert!((rates[99] - 0.2).abs() < 1e-12, "{}", rates[99]);
+}
+
+#[test]
+fn short_phases_have_rates_too() {
+    let recipe = recipe(RECIPE, &["warmup=0"]).unwrap();
+    assert_eq!(learning_rate(&recipe, 0, 1), 1.0);
+    assert_eq!(learning_rate(&recipe, 0, 2), 1.0);
+    assert!((learning_rate(&recipe, 1, 2) - 0.1).abs() < 1e-12);
+    let rising = support::recipe(RECIPE, &["warmup=1"]).unwrap();
+    assert_eq!([0, 1, 3].map(|step| learning_rate(&rising, step, 4)), [0.25, 0.5, 1.0]);
+}

@@ -1,0 +1,159 @@
+//! Whole runs on a tiny model and stand-in pictures: in one test, because runs share the device's seed.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use safevlm_core::DeviceSpec;
+use safevlm_data::{DataError, PictureSets, Scene, Split};
+use safevlm_train::{Recipe, Scenes, Summary, TrainError, run_on};
+use safevlm_weights::{SafetensorsDir, TensorSource};
+use serde_json::Value;
+use support::{RECIPE, recipe, write_model};
+use tempfile::TempDir;
+
+/// Every stage; steps 1 to 6 use scenes 0..3, 3..5, 5..7, 7..9, 9..11 and 11..13.
+const STAGES: &str = r#"
+[[phase]]
+name = "ground"
+stage = "ground"
+scenes = 3
+steps = 1
+batch = 2
+
+[[phase]]
+name = "guard"
+stage = "guard"
+steps = 1
+batch = 2
+micro_batch = 2
+
+[[phase]]
+name = "joint"
+stage = "joint"
+steps = 4
+batch = 2
+"#;
+
+/// Scenes that cannot be had from a number on, as if the run were killed there.
+struct Until<'a> {
+    sets: &'a PictureSets,
+    end: u64,
+}
+
+impl Scenes for Until<'_> {
+    fn scene(&self, seed: u64) -> Result<Scene, DataError> {
+        match seed & 0xffff_ffff < self.end {
+            true => self.sets.scene(seed),
+            false => Err(DataError::NoPicture { split: "train", symbol: "killed".to_owned() }),
+        }
+    }
+}
+
+fn recipe_in(root: &Path, output: &str, text: &str) -> Recipe {
+    let overrides =
+        [format!("base={}", root.join("base").display()), format!("output={}", root.join(output).display())];
+    recipe(text, &overrides.each_ref().map(String::as_str)).unwrap()
+}
+
+fn train(recipe: &Recipe, sets: &dyn Scenes) -> Result<Summary, TrainError> {
+    run_on(recipe, sets, &DeviceSpec::Flex, false)
+}
+
+/// The log's lines.
+fn log(recipe: &Recipe) -> Vec<Value> {
+    let text = fs::read_to_string(recipe.output.join("log.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn checkpoints(recipe: &Recipe) -> Vec<String> {
+    let names = fs::read_dir(&recipe.output).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains("checkpoint")).collect()
+}
+
+#[test]
+fn runs_learn_and_can_be_killed() {
+    let root = TempDir::new().unwrap();
+    write_model(&root.path().join("base"));
+    let sets = PictureSets::stand_in(Split::Train);
+    learns(root.path(), &sets);
+    resumes(root.path(), &sets);
+}
+
+fn learns(root: &Path, sets: &PictureSets) {
+    let text = RECIPE
+        .replace("lora = 1e-2", "language_model = 3e-2")
+        .replace("checkpoint_every = 3", "checkpoint_every = 100");
+    let recipe = recipe_in(root, "learns", &text);
+    let summary = train(&recipe, sets).unwrap();
+    assert_eq!((summary.steps, summary.scenes), (6, 12));
+    let lines = log(&recipe);
+    assert_eq!(lines.len(), 6);
+    let language: Vec<f64> = lines.iter().map(|line| line["language"].as_f64().unwrap()).collect();
+    // A guess among 259 tokens, and then at least what English letters are common.
+    assert!((5.0..6.2).contains(&language[0]), "{language:?}");
+    assert!(language[5] < language[0] - 0.5, "the loss does not fall: {language:?}");
+    for line in &lines {
+        let sum = line["language"].as_f64().unwrap() + line["guard"].as_f64().unwrap();
+        assert!((line["loss"].as_f64().unwrap() - sum).abs() < 1e-3, "{line}");
+    }
+    // The language model's own weights are exported under the checkpoint's names.
+    let trained = SafetensorsDir::open(&summary.weights).unwrap().names();
+    assert!(trained.iter().any(|name| name == "language_model.model.embed_tokens.weight"), "{trained:?}");
+    assert!(!trained.iter().any(|name| name.starts_with("vision_tower")), "{trained:?}");
+}
+
+fn resumes(root: &Path, sets: &PictureSets) {
+    let joint = RECIPE.find("[[phase]]").unwrap();
+    let text = format!("{}{STAGES}", &RECIPE[..joint]);
+    let whole = recipe_in(root, "whole", &text);
+    let summary = train(&whole, sets).unwrap();
+    assert_eq!((summary.steps, summary.scenes), (6, 3 + 5 * 2));
+    let phases: Vec<_> = log(&whole).iter().map(|line| line["phase"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(phases, ["ground", "guard", "joint", "joint", "joint", "joint"]);
+
+    // Killed in step 5: steps 1 to 3 are kept, step 4 is lost.
+    let killed = recipe_in(root, "killed", &text);
+    let error = train(&killed, &Until { sets, end: 9 }).unwrap_err();
+    assert!(error.to_string().contains("killed"), "{error}");
+    assert_eq!(checkpoints(&killed), ["checkpoint-000003"]);
+    assert!(!killed.output.join("trained.safetensors").exists());
+    let summary = train(&killed, sets).unwrap();
+    assert_eq!((summary.steps, summary.scenes), (6, 3 * 2));
+    let steps: Vec<_> = log(&killed).iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [1, 2, 3, 4, 4, 5, 6]);
+    let loss = |recipe: &Recipe| log(recipe).iter().map(|line| line["loss"].as_f64().unwrap()).next_back().unwrap();
+    assert_eq!(loss(&killed), loss(&whole));
+
+    // The same weights to the last bit, of the trained sets only.
+    let bytes = |recipe: &Recipe| fs::read(recipe.output.join("trained.safetensors")).unwrap();
+    assert_eq!(bytes(&killed), bytes(&whole), "a resumed run ends elsewhere");
+    let exported = SafetensorsDir::open(&whole.output.join("trained.safetensors")).unwrap().names();
+    let adapters = exported.iter().filter(|name| name.contains(".lora_")).count();
+    assert_eq!((exported.len(), adapters), (4 + 4 + 2 * 2 * 2, 2 * 2 * 2), "{exported:?}");
+    assert!(exported.iter().any(|name| name == "language_model.model.layers.1.mlp.down_proj.lora_B.weight"));
+
+    // A finished run has nothing left to do, another recipe must not go on from it, a damaged
+    // checkpoint is named.
+    assert_eq!(checkpoints(&killed), ["checkpoint-000006"]);
+    let before = bytes(&killed);
+    assert_eq!(train(&killed, &Until { sets, end: 0 }).unwrap().scenes, 0);
+    assert_eq!(bytes(&killed), before);
+    let mut other = killed.clone();
+    other.seed += 1;
+    let error = train(&other, sets).unwrap_err();
+    assert!(
+        matches!(error, TrainError::OtherRecipe { .. }) && error.to_string().contains("checkpoint-000006"),
+        "{error}"
+    );
+    for file in ["optimizer.bpk", "trained.bpk", "state.json"] {
+        let path = killed.output.join("checkpoint-000006").join(file);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let error = train(&killed, sets).unwrap_err();
+        assert!(matches!(error, TrainError::Checkpoint { .. }), "{file}: {error}");
+        assert!(error.to_string().contains("remove it to begin again"), "{file}: {error}");
+        fs::write(&path, whole).unwrap();
+    }
+}
