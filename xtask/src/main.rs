@@ -24,7 +24,7 @@ enum Command {
     Demo,
     /// Everything that CI runs: format, lints, tests on flex and wgpu, documentation.
     Test,
-    /// Import a model: a name of the zoo, hf:ORG/REPO[@REV], pip:NAME==VERSION, a file or a folder.
+    /// Import a model: a name of the zoo, hf:ORG/REPO, pip:NAME==VERSION, a file or a folder.
     ImportWeights {
         /// What to import.
         source: String,
