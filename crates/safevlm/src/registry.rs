@@ -40,7 +40,7 @@ pub fn models() -> &'static [ModelEntry] {
         ModelEntry {
             name: "safe-smol",
             family: "safe_smol",
-            parameters: 139_128_052,
+            parameters: 139_128_180,
             licence: "Apache-2.0",
             source: SMOL_SOURCE,
             description: "the embedded default: answers about images, with a verdict",
@@ -49,7 +49,7 @@ pub fn models() -> &'static [ModelEntry] {
         ModelEntry {
             name: "safe-smol-base",
             family: "safe_smol",
-            parameters: 139_128_052,
+            parameters: 139_128_180,
             licence: "Apache-2.0",
             source: SMOL_SOURCE,
             description: "safe-smol before training, to train from and to compare with",
