@@ -30,5 +30,5 @@ pub use projector::{MlpProjector, MlpProjectorConfig};
 pub use rope::{RopeScaling, Rotary, RotaryConfig};
 pub use sampler::{Sampler, SamplerConfig, SamplerError};
 pub use seams::{AttachLora, CausalLm, GuardHead, Projector, VisionEncoder};
-pub use sequences::{Padding, Sequences};
+pub use sequences::{Branched, Padding, Sequences};
 pub use vlm::{Vlm, VlmOutput};
