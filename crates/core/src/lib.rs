@@ -3,16 +3,22 @@
 //!
 //! Nothing here knows a tensor layout; only [`device`] touches Burn, and only to open a device.
 
+pub mod canvas;
 pub mod conversation;
 pub mod device;
+pub mod fields;
 pub mod image;
+pub mod image_processor;
+pub mod pixels;
 pub mod resize;
 pub mod taxonomy;
 pub mod verdict;
 
 pub use conversation::{Conversation, Message, Part, Role};
 pub use device::{AvailableDevice, DeviceError, DeviceSpec};
+pub use fields::{FieldError, Fields};
 pub use image::{ImageError, ImageLimits, RgbImage, decode_image, load_image};
+pub use image_processor::{ImageProcessor, ProcessorDefaults};
 pub use taxonomy::{CLASSES, Category, Class, Taxonomy, TaxonomyError};
 pub use verdict::{Verdict, VerdictError};
 

@@ -6,9 +6,13 @@
 //! a horizontal pass rounded to 8 bits, then a vertical one. (The crate `fast_image_resize` rounds in
 //! another order and is up to four levels off.)
 
+use std::ops::Range;
+
 use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::canvas::Canvas;
 
 /// How pixels are weighed. Both as in Pillow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +43,50 @@ pub enum ResizeError {
         /// Height that was asked for.
         height: u32,
     },
+    /// The region does not lie inside the result.
+    #[error("{region:?} is not inside {to:?} pixels; choose a smaller region")]
+    Outside {
+        /// The region that was asked for.
+        region: Region,
+        /// Width and height of the whole.
+        to: (u32, u32),
+    },
 }
 
 /// The most pixels of a result (192 MiB): far more than any model reads.
 pub const MAX_PIXELS: u64 = 64 << 20;
+
+/// A rectangle in the resized image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// First column.
+    pub left: u32,
+    /// First row.
+    pub top: u32,
+    /// Number of columns.
+    pub width: u32,
+    /// Number of rows.
+    pub height: u32,
+}
+
+impl Region {
+    /// The middle of an image of `whole` pixels, or all of it where `region` is larger. `offset` tells how
+    /// many of the spare pixels come first: references round a half in different ways.
+    pub fn centre(whole: (u32, u32), region: (u32, u32), offset: impl Fn(u32) -> u32) -> Self {
+        let (width, height) = (region.0.min(whole.0), region.1.min(whole.1));
+        Self { left: offset(whole.0 - width), top: offset(whole.1 - height), width, height }
+    }
+}
+
+/// Width and height after scaling the shorter side to `edge`; the longer is rounded down, as torchvision
+/// and transformers do. A side too long for a number becomes the greatest there is.
+pub fn scale_shorter((width, height): (u32, u32), edge: u32) -> (u32, u32) {
+    let scaled = |side: u32| {
+        let exact = u64::from(edge) * u64::from(side) / u64::from(width.min(height).max(1));
+        u32::try_from(exact).unwrap_or(u32::MAX)
+    };
+    (scaled(width), scaled(height))
+}
 
 /// `image` at `width` x `height`, every value equal to Pillow's.
 ///
@@ -51,22 +95,45 @@ pub const MAX_PIXELS: u64 = 64 << 20;
 /// When a side is zero, or the result, or the image that is only as wide as the result, has more than
 /// [`MAX_PIXELS`].
 pub fn resize(image: &RgbImage, width: u32, height: u32, filter: ResizeFilter) -> Result<RgbImage, ResizeError> {
-    let from = image.dimensions();
-    let no_pixels = || ResizeError::NoPixels { from, to: (width, height) };
-    if width == 0 || height == 0 || from.0 == 0 || from.1 == 0 {
+    resize_region(&Canvas::of(image), (width, height), Region { left: 0, top: 0, width, height }, filter)
+}
+
+/// The rectangle `region` of what [`resize`] would make of `canvas` at `to` pixels, without the rest: a
+/// 1 x 60,000 image whose shorter side becomes 336 has 6.8 billion pixels, its middle 112,896.
+///
+/// # Errors
+///
+/// When a side is zero, a side of `to` is greater than [`MAX_PIXELS`], or the region, or the columns of
+/// the image that it is made of, have more than that; or when the region is not inside.
+pub fn resize_region(
+    canvas: &Canvas<'_>,
+    to: (u32, u32),
+    region: Region,
+    filter: ResizeFilter,
+) -> Result<RgbImage, ResizeError> {
+    let from = canvas.dimensions();
+    let no_pixels = || ResizeError::NoPixels { from, to };
+    if [from.0, from.1, to.0, to.1, region.width, region.height].contains(&0) {
         return Err(no_pixels());
     }
-    if u64::from(width) * u64::from(height.max(from.1)) > MAX_PIXELS {
-        return Err(ResizeError::TooLarge { width, height });
+    let fits = |start: u32, length: u32, whole: u32| start.checked_add(length).is_some_and(|end| end <= whole);
+    if !fits(region.left, region.width, to.0) || !fits(region.top, region.height, to.1) {
+        return Err(ResizeError::Outside { region, to });
     }
-    let mut pixels = image.as_raw().clone();
-    if width != from.0 {
-        pixels = resize_rows(&pixels, from.0 as usize, &Weights::new(from.0, width, filter));
+    let too_large = ResizeError::TooLarge { width: to.0, height: to.1 };
+    let area = |height: u32| u64::from(region.width) * u64::from(height);
+    if u64::from(to.0.max(to.1)) > MAX_PIXELS || area(region.height) > MAX_PIXELS {
+        return Err(too_large);
     }
-    if height != from.1 {
-        pixels = resize_columns(&pixels, width as usize, &Weights::new(from.1, height, filter));
+    let columns = Weights::new(from.0, to.0, region.left..region.left + region.width, filter);
+    let rows = Weights::new(from.1, to.1, region.top..region.top + region.height, filter);
+    let needed = rows.span();
+    if area(needed.len() as u32) > MAX_PIXELS {
+        return Err(too_large);
     }
-    RgbImage::from_raw(width, height, pixels).ok_or_else(no_pixels)
+    let pixels = resize_rows(canvas, needed.clone(), &columns);
+    let pixels = resize_columns(&pixels, region.width as usize, needed.start, &rows);
+    RgbImage::from_raw(region.width, region.height, pixels).ok_or_else(no_pixels)
 }
 
 /// Fractional bits of a weight: 32, less 8 for the value and 2 for sums beyond 0..=255.
@@ -76,8 +143,9 @@ const PRECISION: u32 = 32 - 8 - 2;
 struct Weights(Vec<(usize, Vec<i32>)>);
 
 impl Weights {
-    /// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`.
-    fn new(from: u32, to: u32, filter: ResizeFilter) -> Self {
+    /// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, for the output positions in `wanted`.
+    /// Where nothing is resized each position gets itself, whole.
+    fn new(from: u32, to: u32, wanted: Range<u32>, filter: ResizeFilter) -> Self {
         let scale = f64::from(from) / f64::from(to);
         let stretch = scale.max(1.0);
         let support = filter.support() * stretch;
@@ -91,7 +159,14 @@ impl Weights {
             let fixed = |w: &f64| (w / sum * f64::from(1 << PRECISION)).round() as i32;
             (first, raw.iter().map(fixed).collect())
         };
-        Weights((0..to).map(position).collect())
+        Weights(wanted.map(position).collect())
+    }
+
+    /// The input positions that count for any output.
+    fn span(&self) -> Range<usize> {
+        let first = self.0.iter().map(|(first, _)| *first).min().unwrap_or(0);
+        let end = self.0.iter().map(|(first, weights)| first + weights.len()).max().unwrap_or(0);
+        first..end
     }
 }
 
@@ -123,30 +198,38 @@ fn round(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// Each row of `width` pixels, resized.
-fn resize_rows(pixels: &[u8], width: usize, weights: &Weights) -> Vec<u8> {
-    let mut out = vec![0; pixels.len() / width * weights.0.len()];
-    out.par_chunks_mut(weights.0.len() * 3).zip(pixels.par_chunks(width * 3)).for_each(|(out, row)| {
-        for (out, (first, weights)) in out.chunks_exact_mut(3).zip(&weights.0) {
-            let mut sum = [HALF; 3];
-            for (pixel, weight) in row[first * 3..].chunks_exact(3).zip(weights) {
-                for channel in 0..3 {
-                    sum[channel] += i32::from(pixel[channel]) * weight;
-                }
-            }
-            out.copy_from_slice(&sum.map(round));
-        }
+/// The rows `needed` of the canvas, each resized.
+fn resize_rows(canvas: &Canvas<'_>, needed: Range<usize>, weights: &Weights) -> Vec<u8> {
+    let stride = weights.0.len() * 3;
+    let mut out = vec![0; stride * needed.len()];
+    let mut background = vec![0; stride];
+    resize_row(&canvas.background(), weights, &mut background);
+    out.par_chunks_mut(stride).zip(needed).for_each(|(out, y)| match canvas.row(y as u32) {
+        Some(row) => resize_row(&row, weights, out),
+        None => out.copy_from_slice(&background),
     });
     out
 }
 
-/// The columns of an image `width` pixels wide, resized.
-fn resize_columns(pixels: &[u8], width: usize, weights: &Weights) -> Vec<u8> {
+fn resize_row(row: &[u8], weights: &Weights, out: &mut [u8]) {
+    for (out, (first, weights)) in out.chunks_exact_mut(3).zip(&weights.0) {
+        let mut sum = [HALF; 3];
+        for (pixel, weight) in row[first * 3..].chunks_exact(3).zip(weights) {
+            for channel in 0..3 {
+                sum[channel] += i32::from(pixel[channel]) * weight;
+            }
+        }
+        out.copy_from_slice(&sum.map(round));
+    }
+}
+
+/// The columns of an image `width` pixels wide, resized; its first row is number `start` of the input.
+fn resize_columns(pixels: &[u8], width: usize, start: usize, weights: &Weights) -> Vec<u8> {
     let stride = width * 3;
     let mut out = vec![0; stride * weights.0.len()];
     out.par_chunks_mut(stride).zip(&weights.0).for_each(|(out, (first, weights))| {
         let mut sums = vec![HALF; stride];
-        for (row, weight) in pixels[first * stride..].chunks_exact(stride).zip(weights) {
+        for (row, weight) in pixels[(first - start) * stride..].chunks_exact(stride).zip(weights) {
             for (sum, value) in sums.iter_mut().zip(row) {
                 *sum += i32::from(*value) * weight;
             }
