@@ -23,7 +23,8 @@ pub enum Activation {
 
 impl Activation {
     /// The names that [`from_hf`](Self::from_hf) knows, for messages.
-    pub const NAMES: &'static str = "\"gelu\", \"gelu_pytorch_tanh\", \"gelu_new\", \"quick_gelu\", \"silu\" or \"swish\"";
+    pub const NAMES: &'static str =
+        "\"gelu\", \"gelu_pytorch_tanh\", \"gelu_new\", \"quick_gelu\", \"silu\" or \"swish\"";
 
     /// The function of a `hidden_act` in `config.json`; `None` for a name that is not known (reference:
     /// transformers `ACT2FN`).

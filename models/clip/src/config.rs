@@ -241,7 +241,8 @@ mod tests {
             ("num_channels", json!(4)),
             ("layer_norm_eps", json!(0.0)),
         ] {
-            let mut config = json!({"hidden_size": 1024, "image_size": 336, "patch_size": 14, "num_attention_heads": 16});
+            let mut config =
+                json!({"hidden_size": 1024, "image_size": 336, "patch_size": 14, "num_attention_heads": 16});
             config[key] = value;
             let message = ClipVisionConfig::from_hf(&config).unwrap_err().to_string();
             assert!(message.contains(&format!("`{key}`")), "{key}: {message}");
