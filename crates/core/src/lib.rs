@@ -1,5 +1,6 @@
 //! What every part of SafeVLM shares and no model owns: the 20 classes, the [`Verdict`], the
-//! [`Conversation`], decoding of untrusted images, and the choice of a [`DeviceSpec`].
+//! [`Conversation`], decoding of untrusted images and what processors make of them, settings out of
+//! JSON files, and the choice of a [`DeviceSpec`].
 //!
 //! Nothing here knows a tensor layout; only [`device`] touches Burn, and only to open a device.
 
