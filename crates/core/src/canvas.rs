@@ -32,10 +32,11 @@ impl<'a> Canvas<'a> {
     }
 
     /// Row `y` as bytes; `None` above and below the image.
-    pub(crate) fn row(&self, y: u32) -> Option<Cow<'a, [u8]>> {
-        let y = y.checked_sub((self.height - self.image.height()) / 2).filter(|y| *y < self.image.height())?;
+    pub(crate) fn row(&self, y: usize) -> Option<Cow<'a, [u8]>> {
+        let height = self.image.height() as usize;
+        let y = y.checked_sub((self.height as usize - height) / 2).filter(|y| *y < height)?;
         let stride = self.image.width() as usize * 3;
-        let pixels = &self.image.as_raw()[y as usize * stride..][..stride];
+        let pixels = &self.image.as_raw()[y * stride..][..stride];
         if self.width == self.image.width() {
             return Some(Cow::Borrowed(pixels));
         }

@@ -2,10 +2,12 @@
 //! `PIL.Image.resize`, whose filters widen when an image shrinks (antialiasing), unlike
 //! `torch.nn.functional.interpolate`; a level of difference in the pixels would show in the logits.
 //!
-//! The same steps as Pillow's `src/libImaging/Resample.c`: fixed-point weights of 22 fractional bits,
-//! a horizontal pass rounded to 8 bits, then a vertical one. (The crate `fast_image_resize` rounds in
-//! another order and is up to four levels off.)
+//! The same steps as the `src/libImaging/Resample.c` of Pillow 13: fixed-point weights of 22 fractional
+//! bits, a horizontal pass rounded to 8 bits, then a vertical one; the other way round where the height
+//! shrinks by more than twice as many pixels as the width, as Pillow has it since version 13. (The crate
+//! `fast_image_resize` rounds in another order and is up to four levels off.)
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use image::RgbImage;
@@ -120,20 +122,35 @@ pub fn resize_region(
     if !fits(region.left, region.width, to.0) || !fits(region.top, region.height, to.1) {
         return Err(ResizeError::Outside { region, to });
     }
-    let too_large = ResizeError::TooLarge { width: to.0, height: to.1 };
-    let area = |height: u32| u64::from(region.width) * u64::from(height);
-    if u64::from(to.0.max(to.1)) > MAX_PIXELS || area(region.height) > MAX_PIXELS {
-        return Err(too_large);
-    }
+    let check = |width: usize, height: usize| match width as u64 * height as u64 {
+        area if area > MAX_PIXELS => Err(ResizeError::TooLarge { width: to.0, height: to.1 }),
+        _ => Ok(()),
+    };
+    let (width, height) = (region.width as usize, region.height as usize);
+    check(1, to.0.max(to.1) as usize)?;
+    check(width, height)?;
     let columns = Weights::new(from.0, to.0, region.left..region.left + region.width, filter);
     let rows = Weights::new(from.1, to.1, region.top..region.top + region.height, filter);
-    let needed = rows.span();
-    if area(needed.len() as u32) > MAX_PIXELS {
-        return Err(too_large);
-    }
-    let pixels = resize_rows(canvas, needed.clone(), &columns);
-    let pixels = resize_columns(&pixels, region.width as usize, needed.start, &rows);
+    let pixels = if vertical_first(from, to) {
+        let needed = columns.span();
+        check(needed.len(), height)?;
+        let squeezed = resize_columns(|y| canvas.row(y), &canvas.background(), needed.clone(), &rows);
+        let stride = needed.len() * 3;
+        resize_rows(|y| Some(squeezed[y * stride..][..stride].into()), &[], 0..height, &columns, needed.start)
+    } else {
+        let needed = rows.span();
+        check(width, needed.len())?;
+        let squeezed = resize_rows(|y| canvas.row(y), &canvas.background(), needed.clone(), &columns, 0);
+        let row = |y: usize| Some(squeezed[(y - needed.start) * width * 3..][..width * 3].into());
+        resize_columns(row, &[], 0..width, &rows)
+    };
     RgbImage::from_raw(region.width, region.height, pixels).ok_or_else(no_pixels)
+}
+
+/// Pillow's choice of the pass that leaves the other one less to do.
+fn vertical_first(from: (u32, u32), to: (u32, u32)) -> bool {
+    let (width, height) = (i64::from(from.0) - i64::from(to.0), i64::from(from.1) - i64::from(to.1));
+    height > 0 && height > 2 * width
 }
 
 /// Fractional bits of a weight: 32, less 8 for the value and 2 for sums beyond 0..=255.
@@ -198,23 +215,30 @@ fn round(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// The rows `needed` of the canvas, each resized.
-fn resize_rows(canvas: &Canvas<'_>, needed: Range<usize>, weights: &Weights) -> Vec<u8> {
+/// The rows `needed`, each resized; where `row` has none it is `background`. The first pixel of a row is
+/// number `left` of the input.
+fn resize_rows<'a>(
+    row: impl Fn(usize) -> Option<Cow<'a, [u8]>> + Sync,
+    background: &[u8],
+    needed: Range<usize>,
+    weights: &Weights,
+    left: usize,
+) -> Vec<u8> {
     let stride = weights.0.len() * 3;
     let mut out = vec![0; stride * needed.len()];
-    let mut background = vec![0; stride];
-    resize_row(&canvas.background(), weights, &mut background);
-    out.par_chunks_mut(stride).zip(needed).for_each(|(out, y)| match canvas.row(y as u32) {
-        Some(row) => resize_row(&row, weights, out),
-        None => out.copy_from_slice(&background),
+    let mut empty = vec![0; if background.is_empty() { 0 } else { stride }];
+    resize_row(background, weights, left, &mut empty);
+    out.par_chunks_mut(stride).zip(needed).for_each(|(out, y)| match row(y) {
+        Some(row) => resize_row(&row, weights, left, out),
+        None => out.copy_from_slice(&empty),
     });
     out
 }
 
-fn resize_row(row: &[u8], weights: &Weights, out: &mut [u8]) {
+fn resize_row(row: &[u8], weights: &Weights, left: usize, out: &mut [u8]) {
     for (out, (first, weights)) in out.chunks_exact_mut(3).zip(&weights.0) {
         let mut sum = [HALF; 3];
-        for (pixel, weight) in row[first * 3..].chunks_exact(3).zip(weights) {
+        for (pixel, weight) in row[(first - left) * 3..].chunks_exact(3).zip(weights) {
             for channel in 0..3 {
                 sum[channel] += i32::from(pixel[channel]) * weight;
             }
@@ -223,14 +247,20 @@ fn resize_row(row: &[u8], weights: &Weights, out: &mut [u8]) {
     }
 }
 
-/// The columns of an image `width` pixels wide, resized; its first row is number `start` of the input.
-fn resize_columns(pixels: &[u8], width: usize, start: usize, weights: &Weights) -> Vec<u8> {
-    let stride = width * 3;
+/// The columns `needed`, each resized; where `row` has none it is `background`.
+fn resize_columns<'a>(
+    row: impl Fn(usize) -> Option<Cow<'a, [u8]>> + Sync,
+    background: &[u8],
+    needed: Range<usize>,
+    weights: &Weights,
+) -> Vec<u8> {
+    let (first_value, stride) = (needed.start * 3, needed.len() * 3);
     let mut out = vec![0; stride * weights.0.len()];
     out.par_chunks_mut(stride).zip(&weights.0).for_each(|(out, (first, weights))| {
         let mut sums = vec![HALF; stride];
-        for (row, weight) in pixels[(first - start) * stride..].chunks_exact(stride).zip(weights) {
-            for (sum, value) in sums.iter_mut().zip(row) {
+        for (y, weight) in (*first..).zip(weights) {
+            let row = row(y).unwrap_or(Cow::Borrowed(background));
+            for (sum, value) in sums.iter_mut().zip(&row[first_value..]) {
                 *sum += i32::from(*value) * weight;
             }
         }
