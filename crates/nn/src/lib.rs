@@ -4,7 +4,10 @@
 //! Read [`vlm`] first: it is the whole graph, image to verdict and text, in one file.
 
 pub mod attention;
+pub mod decoder;
 pub mod embedding;
+pub mod grid;
+pub mod hf_config;
 pub mod kv_cache;
 pub mod linear;
 pub mod mask;
@@ -19,7 +22,10 @@ pub mod sequences;
 pub mod vlm;
 
 pub use attention::{CausalAttention, CausalAttentionConfig};
+pub use decoder::{Decoder, DecoderConfig, DecoderLayer};
 pub use embedding::Embedding;
+pub use grid::PatchGrid;
+pub use hf_config::{HfConfig, HfConfigError};
 pub use kv_cache::KvCache;
 pub use linear::{Linear, LinearConfig, LoraAdapter};
 pub use mask::AttentionMask;

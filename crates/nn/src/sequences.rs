@@ -22,6 +22,7 @@ pub struct Sequences {
     rows: Vec<Vec<u32>>,
     valid: Vec<Vec<bool>>,
     image_token: Option<u32>,
+    placed: Option<Positions>,
 }
 
 /// Where the visual tokens of one image stand.
@@ -46,12 +47,25 @@ impl Sequences {
             mask.splice(at..at, std::iter::repeat_n(false, missing));
             valid.push(mask);
         }
-        Self { rows, valid, image_token }
+        Self { rows, valid, image_token, placed: None }
     }
 
     /// One row, without padding.
     pub fn single(row: Vec<u32>, image_token: Option<u32>) -> Self {
-        Self { valid: vec![vec![true; row.len()]], rows: vec![row], image_token }
+        Self { valid: vec![vec![true; row.len()]], rows: vec![row], image_token, placed: None }
+    }
+
+    /// Gives the tokens so far positions of their own, where visual tokens do not simply follow one
+    /// another. Tokens pushed later count on behind them.
+    ///
+    /// # Panics
+    ///
+    /// If `positions` is of another shape, which is a mistake of the caller.
+    pub fn with_positions(mut self, positions: Positions) -> Self {
+        let shape = (positions.batch(), positions.tokens());
+        assert_eq!(shape, (self.batch(), self.tokens()), "one position a token");
+        self.placed = Some(positions);
+        self
     }
 
     /// Number of rows.
@@ -67,6 +81,16 @@ impl Sequences {
     /// The ids of one row, padding included.
     pub fn row(&self, row: usize) -> &[u32] {
         &self.rows[row]
+    }
+
+    /// Which tokens of one row are not padding.
+    pub fn valid(&self, row: usize) -> &[bool] {
+        &self.valid[row]
+    }
+
+    /// The id that stands for visual tokens.
+    pub fn image_token(&self) -> Option<u32> {
+        self.image_token
     }
 
     /// Appends one generated token to each row.
@@ -88,8 +112,11 @@ impl Sequences {
         Tensor::from_data(TensorData::new(ids, [self.batch(), self.tokens() - start]), device)
     }
 
-    /// Position of each token from `start` to `end`: padding does not count.
+    /// Position of each token from `start` to `end`: as given, or counted without the padding.
     pub fn positions(&self, start: usize, end: usize) -> Positions {
+        if let Some(placed) = &self.placed {
+            return placed.slice(start..end);
+        }
         let mut ids = Vec::with_capacity(self.batch() * (end - start));
         for valid in &self.valid {
             let mut next = 0;
