@@ -5,8 +5,10 @@
 
 pub mod activation;
 pub mod attention;
+pub mod decoder;
 pub mod embedding;
 pub mod encoder_layer;
+pub mod grid;
 pub mod kv_cache;
 pub mod layer_norm;
 pub mod linear;
@@ -26,8 +28,10 @@ pub mod vlm;
 
 pub use activation::Activation;
 pub use attention::{CausalAttention, CausalAttentionConfig};
+pub use decoder::{Decoder, DecoderConfig, DecoderLayer};
 pub use embedding::Embedding;
 pub use encoder_layer::{EncoderLayer, EncoderLayerConfig};
+pub use grid::PatchGrid;
 pub use kv_cache::KvCache;
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use linear::{Linear, LinearConfig, LoraAdapter};

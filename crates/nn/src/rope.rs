@@ -1,5 +1,7 @@
 //! Rotary position embedding in the half-split convention of Hugging Face checkpoints.
 
+use std::iter::{repeat, repeat_n};
+
 use burn::config::Config;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -29,12 +31,18 @@ pub struct RotaryConfig {
     pub theta: f64,
     /// Stretching of the frequencies.
     pub scaling: Option<RopeScaling>,
+    /// How many of the `head_dim / 2` frequencies turn with the first axis of the positions, how many
+    /// with the second, and so on (reference: `mrope_section`). Empty: all turn with the first.
+    #[config(default = "Vec::new()")]
+    pub sections: Vec<usize>,
 }
 
 /// Inverse frequencies, from which cosine and sine tables are made for the positions at hand.
 #[derive(Clone, Debug)]
 pub struct Rotary {
     inv_freq: Vec<f32>,
+    /// Which axis of the positions each frequency turns with.
+    axes: Vec<usize>,
 }
 
 /// Cosines and sines for one batch, `[batch, 1, tokens, head_dim]`; made once for all layers.
@@ -45,15 +53,30 @@ pub struct RotaryTable {
 }
 
 impl RotaryConfig {
-    /// The inverse frequencies, in f32 as the reference computes them.
+    /// The inverse frequencies, in f32 as the reference computes them. A frequency that no section
+    /// names turns with the first axis.
     pub fn init(&self) -> Rotary {
-        let half = self.head_dim / 2;
-        let inv_freq = (0..half).map(|i| {
-            let exponent = (2 * i) as f32 / self.head_dim as f32;
+        let named = self.sections.iter().enumerate().flat_map(|(axis, count)| repeat_n(axis, *count));
+        let axes = named.chain(repeat(0)).take(self.head_dim / 2).collect();
+        Rotary { inv_freq: self.frequencies(self.head_dim), axes }
+    }
+
+    /// The frequencies of a head `1 / axes` as wide, once for each axis: for patches that have a row and
+    /// a column (reference: transformers `Qwen2_5_VLVisionRotaryEmbedding`).
+    pub fn init_axial(&self, axes: usize) -> Rotary {
+        let one = self.frequencies(self.head_dim / axes);
+        let of_frequency = (0..axes).flat_map(|axis| repeat_n(axis, one.len())).collect();
+        Rotary { inv_freq: one.repeat(axes), axes: of_frequency }
+    }
+
+    /// The `width / 2` inverse frequencies of a head of `width`.
+    fn frequencies(&self, width: usize) -> Vec<f32> {
+        let frequency = |i: usize| {
+            let exponent = (2 * i) as f32 / width as f32;
             let freq = 1.0 / (self.theta as f32).powf(exponent);
             self.scaling.as_ref().map_or(freq, |s| s.apply(freq))
-        });
-        Rotary { inv_freq: inv_freq.collect() }
+        };
+        (0..width / 2).map(frequency).collect()
     }
 }
 
@@ -76,15 +99,17 @@ impl Rotary {
     /// Cosines and sines for `positions`, on `device`.
     pub fn table(&self, positions: &Positions, device: &Device) -> RotaryTable {
         let half = self.inv_freq.len();
-        let ids = positions.axis(0);
-        let mut cos = Vec::with_capacity(ids.len() * half * 2);
-        let mut sin = Vec::with_capacity(ids.len() * half * 2);
-        for &id in ids {
-            let angles = || self.inv_freq.iter().map(|f| f * id as f32);
-            for _ in 0..2 {
-                cos.extend(angles().map(f32::cos));
-                sin.extend(angles().map(f32::sin));
-            }
+        let tokens = positions.batch() * positions.tokens();
+        let ids: Vec<&[i32]> = self.axes.iter().map(|axis| positions.axis(*axis)).collect();
+        let mut cos = Vec::with_capacity(tokens * half * 2);
+        let mut sin = Vec::with_capacity(tokens * half * 2);
+        for token in 0..tokens {
+            let angles = || self.inv_freq.iter().zip(&ids).map(|(f, ids)| f * ids[token] as f32);
+            cos.extend(angles().map(f32::cos));
+            sin.extend(angles().map(f32::sin));
+            // Both halves of a head turn by the same angles.
+            cos.extend_from_within(cos.len() - half..);
+            sin.extend_from_within(sin.len() - half..);
         }
         let shape = [positions.batch(), 1, positions.tokens(), half * 2];
         RotaryTable {

@@ -24,6 +24,7 @@ pub struct Sequences {
     /// For each token the branch it belongs to; none where no row has branches.
     branches: Option<Vec<Vec<Branch>>>,
     image_token: Option<u32>,
+    placed: Option<Positions>,
 }
 
 /// A beginning and several ways in which it goes on, none of which sees another: as many questions
@@ -67,10 +68,11 @@ impl Sequences {
             mask.splice(at..at, std::iter::repeat_n(false, missing));
             valid.push(mask);
         }
-        Self { rows, valid, branches: None, image_token }
+        Self { rows, valid, branches: None, image_token, placed: None }
     }
 
-    /// Rows with branches, one branch behind another, padded on the right.
+    /// Rows with branches, one branch behind another, padded on the right. Every branch
+    /// goes on from the position at which its stem ends.
     pub fn branched(rows: &[Branched], image_token: Option<u32>, pad: u32) -> Self {
         let tokens = rows.iter().map(|row| [&[row.stem.clone()], row.branches.as_slice()].concat().concat());
         let mut sequences = Self::new(tokens.collect(), image_token, pad, Padding::Right);
@@ -83,13 +85,28 @@ impl Sequences {
             parts.resize(length, Branch::Nth(row.branches.len()));
             parts
         };
-        sequences.branches = Some(rows.iter().map(part_of).collect());
-        sequences
+        let parts: Vec<Vec<Branch>> = rows.iter().map(part_of).collect();
+        let positions = parts.iter().flat_map(|row| branch_positions(row)).collect();
+        sequences.branches = Some(parts);
+        sequences.with_positions(Positions::from_ids(positions, rows.len(), length))
     }
 
     /// One row, without padding.
     pub fn single(row: Vec<u32>, image_token: Option<u32>) -> Self {
-        Self { valid: vec![vec![true; row.len()]], rows: vec![row], branches: None, image_token }
+        Self { valid: vec![vec![true; row.len()]], rows: vec![row], branches: None, image_token, placed: None }
+    }
+
+    /// Gives the tokens so far positions of their own, where visual tokens do not simply follow one
+    /// another. Tokens pushed later count on behind them.
+    ///
+    /// # Panics
+    ///
+    /// If `positions` is of another shape, which is a mistake of the caller.
+    pub fn with_positions(mut self, positions: Positions) -> Self {
+        let shape = (positions.batch(), positions.tokens());
+        assert_eq!(shape, (self.batch(), self.tokens()), "one position a token");
+        self.placed = Some(positions);
+        self
     }
 
     /// Number of rows.
@@ -105,6 +122,16 @@ impl Sequences {
     /// The ids of one row, padding included.
     pub fn row(&self, row: usize) -> &[u32] {
         &self.rows[row]
+    }
+
+    /// Which tokens of one row are not padding.
+    pub fn valid(&self, row: usize) -> &[bool] {
+        &self.valid[row]
+    }
+
+    /// The id that stands for visual tokens.
+    pub fn image_token(&self) -> Option<u32> {
+        self.image_token
     }
 
     /// Appends one generated token to each row; rows with branches cannot grow.
@@ -126,14 +153,12 @@ impl Sequences {
         Tensor::from_data(TensorData::new(ids, [self.batch(), self.tokens() - start]), device)
     }
 
-    /// Position of each token from `start` to `end`: padding does not count, and every branch goes
-    /// on from the end of its stem.
+    /// Position of each token from `start` to `end`: as given, or counted without the padding.
     pub fn positions(&self, start: usize, end: usize) -> Positions {
-        let mut ids = Vec::with_capacity(self.batch() * (end - start));
-        if let Some(rows) = &self.branches {
-            rows.iter().for_each(|row| ids.extend(&branch_positions(row)[start..end]));
-            return Positions::from_ids(ids, self.batch(), end - start);
+        if let Some(placed) = &self.placed {
+            return placed.slice(start..end);
         }
+        let mut ids = Vec::with_capacity(self.batch() * (end - start));
         for valid in &self.valid {
             let mut next = 0;
             for (token, is_token) in valid[..end].iter().enumerate() {

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::{KvCache, Linear, LinearConfig, Positions, RmsNormConfig, RopeScaling, RotaryConfig};
+use safevlm_nn::{KvCache, Linear, LinearConfig, Positions, RmsNormConfig, RopeScaling, Rotary, RotaryConfig};
 
 fn device() -> Device {
     DeviceSpec::Flex.open().unwrap().0
@@ -111,6 +111,35 @@ fn llama_3_slows_the_low_frequencies_only() {
     let turned = values(rotary.table(&Positions::from_ids(vec![20], 1, 1), &device()).rotate(x));
     let slow = 20.0 / 100.0 / 8.0;
     assert_close(&turned, &[20f32.cos(), f32::cos(slow), 20f32.sin(), f32::sin(slow)], 1e-5);
+}
+
+#[test]
+fn sections_turn_with_their_own_axis() {
+    // Head width 8, base 10000: frequencies 1, 1/10, 1/100, 1/1000; one for time, one for the row, two for the column.
+    let rotary = RotaryConfig::new(8).with_sections(vec![1, 1, 2]).init();
+    let positions = Positions::from_axes(vec![vec![3], vec![5], vec![7]], 1, 1);
+    let x = tensor(&[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], [1, 1, 1, 8]);
+    let turned = values(rotary.table(&positions, &device()).rotate(x.clone()));
+    let angles = [3.0, 0.5, 0.07, 0.007];
+    assert_close(&turned, &[angles.map(f32::cos), angles.map(f32::sin)].concat(), 1e-6);
+
+    // A token of text has one position for all sections, and so turns as without them.
+    let text = Positions::from_ids(vec![4], 1, 1);
+    let plain = RotaryConfig::new(8).init();
+    let turn = |rotary: &Rotary, positions| values(rotary.table(positions, &device()).rotate(x.clone()));
+    assert_eq!(turn(&rotary, &text), turn(&plain, &text));
+    assert_eq!(turn(&rotary, &Positions::from_axes(vec![vec![4]; 3], 1, 1)), turn(&plain, &text));
+}
+
+#[test]
+fn two_axes_share_the_frequencies_of_half_a_head() {
+    // Frequencies 1 and 1/10 for the row, and again for the column.
+    let rotary = RotaryConfig::new(8).with_theta(100.0).init_axial(2);
+    let positions = Positions::from_axes(vec![vec![2], vec![3]], 1, 1);
+    let x = tensor(&[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], [1, 1, 1, 8]);
+    let angles = [2.0, 0.2, 3.0, 0.3];
+    let turned = values(rotary.table(&positions, &device()).rotate(x));
+    assert_close(&turned, &[angles.map(f32::cos), angles.map(f32::sin)].concat(), 1e-6);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::{AttentionMask, Branched, Padding, Positions, Sequences};
+use safevlm_nn::{AttentionMask, Branched, Padding, PatchGrid, Positions, Sequences};
 
 const IMAGE: u32 = 99;
 
@@ -115,6 +115,30 @@ fn positions_skip_padding() {
     assert_eq!(right.positions(0, 4).axis(0), [0, 1, 2, 3, 0, 1, 2, 2]);
     let unpadded = Sequences::new(vec![vec![1, 2, 3], vec![4, 5, 6]], None, 0, Padding::Left);
     assert_eq!(unpadded.positions(1, 3), Positions::sequential(2, 1, 2));
+}
+
+#[test]
+fn given_positions_are_kept_and_counted_on() {
+    let axes = vec![vec![0, 0, 0, 1, 2, 2], vec![0, 0, 0, 1, 5, 1]];
+    let positions = Positions::from_axes(axes, 2, 3);
+    assert_eq!((positions.axes(), positions.next(0), positions.next(1)), (2, 1, 6));
+    // An axis that is not there is the last one.
+    assert_eq!(positions.axis(2), positions.axis(1));
+    let rows = Sequences::new(vec![vec![1, 2, 3], vec![4, 5, 6]], None, 0, Padding::Left);
+    let mut rows = rows.with_positions(positions);
+    assert_eq!(rows.positions(1, 3), Positions::from_axes(vec![vec![0, 0, 2, 2], vec![0, 0, 5, 1]], 2, 2));
+    rows.push(&[7, 8]);
+    rows.push(&[9, 10]);
+    assert_eq!(rows.positions(3, 5), Positions::from_axes(vec![vec![1, 2, 6, 7]; 2], 2, 2));
+    assert_eq!(rows.positions(2, 4).axis(1), [0, 1, 1, 6]);
+}
+
+#[test]
+fn grids_are_counted_in_patches_and_in_tokens() {
+    let grid = PatchGrid { frames: 2, rows: 4, columns: 6 };
+    assert_eq!((grid.patches(), grid.merged(2).patches()), (48, 12));
+    assert_eq!(PatchGrid::image(4, 6), PatchGrid { frames: 1, ..grid });
+    assert!(grid.divides_into(2) && !grid.divides_into(4) && !grid.divides_into(0));
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod model;
 
 pub use config::{LlamaConfig, LlamaConfigError};
 pub use keys::{IGNORED, key_rules};
-pub use model::{DecoderLayer, Llama};
+pub use model::Llama;
+pub use safevlm_nn::DecoderLayer;
