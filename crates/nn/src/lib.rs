@@ -23,7 +23,7 @@ pub use embedding::Embedding;
 pub use kv_cache::KvCache;
 pub use linear::{Linear, LinearConfig, LoraAdapter};
 pub use mask::AttentionMask;
-pub use mlp::{GatedMlp, GatedMlpConfig};
+pub use mlp::{Gate, GatedMlp, GatedMlpConfig};
 pub use norm::{RmsNorm, RmsNormConfig};
 pub use positions::Positions;
 pub use projector::{MlpProjector, MlpProjectorConfig};

@@ -29,6 +29,9 @@ pub struct RotaryConfig {
     pub theta: f64,
     /// Stretching of the frequencies.
     pub scaling: Option<RopeScaling>,
+    /// Divides every frequency: "linear" scaling.
+    #[config(default = 1.0)]
+    pub factor: f64,
 }
 
 /// Inverse frequencies, from which cosine and sine tables are made for the positions at hand.
@@ -50,7 +53,7 @@ impl RotaryConfig {
         let half = self.head_dim / 2;
         let inv_freq = (0..half).map(|i| {
             let exponent = (2 * i) as f32 / self.head_dim as f32;
-            let freq = 1.0 / (self.theta as f32).powf(exponent);
+            let freq = 1.0 / (self.theta as f32).powf(exponent) / self.factor as f32;
             self.scaling.as_ref().map_or(freq, |s| s.apply(freq))
         });
         Rotary { inv_freq: inv_freq.collect() }

@@ -103,11 +103,17 @@ impl Sequences {
         Positions::from_ids(ids, self.batch(), end - start)
     }
 
-    /// The causal mask of tokens `start..end` over tokens `0..end`.
+    /// The causal mask of tokens `start..end` over tokens `0..end`, which knows where images stand. A
+    /// model that lets the tokens of an image see one another must get each image in one piece:
+    /// tokens behind `end` cannot be seen.
     pub fn mask(&self, start: usize, end: usize, device: &Device) -> AttentionMask {
         let padded = self.valid.iter().any(|row| row[..end].contains(&false));
         let valid = padded.then_some(self.valid.as_slice());
-        AttentionMask::causal(self.batch(), end - start, start, valid, device)
+        let mask = AttentionMask::causal(self.batch(), end - start, start, valid, device);
+        let is_image = |id: &u32| self.image_token == Some(*id);
+        let images = self.rows.iter().any(|row| row[start..end].iter().any(is_image));
+        let images = images.then(|| self.rows.iter().map(|row| number_runs(&row[..end], is_image)).collect());
+        mask.with_tokens(self.positions(0, end), images)
     }
 
     /// Flat indices (`row · tokens + token`) of all visual tokens, in reading order.
@@ -137,4 +143,15 @@ impl Sequences {
         }
         Tensor::from_data(TensorData::new(mask, [images.len(), width]), device)
     }
+}
+
+/// The number of the unbroken run of images that each token belongs to, from 1 on; 0 for others.
+fn number_runs(row: &[u32], is_image: impl Fn(&u32) -> bool) -> Vec<u32> {
+    let (mut runs, mut inside) = (0, false);
+    let number = |id: &u32| {
+        let before = std::mem::replace(&mut inside, is_image(id));
+        runs += u32::from(inside && !before);
+        if inside { runs } else { 0 }
+    };
+    row.iter().map(number).collect()
 }
