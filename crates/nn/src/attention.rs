@@ -9,7 +9,9 @@ use burn::tensor::{Device, Tensor};
 use crate::kv_cache::KvCache;
 use crate::linear::{Linear, LinearConfig};
 use crate::mask::AttentionMask;
+use crate::norm::{RmsNorm, RmsNormConfig};
 use crate::rope::RotaryTable;
+use crate::seams::AttachLora;
 
 /// Configuration of [`CausalAttention`].
 #[derive(Config, Debug)]
@@ -28,6 +30,10 @@ pub struct CausalAttentionConfig {
     /// Whether the output projection has a bias.
     #[config(default = false)]
     pub out_bias: bool,
+    /// Norm of each query and key head before it is rotated, `head_dim` wide.
+    pub qk_norm: Option<RmsNormConfig>,
+    /// Factor of the attention scores; `1 / sqrt(head_dim)` if not given.
+    pub scale: Option<f64>,
 }
 
 impl CausalAttentionConfig {
@@ -40,6 +46,9 @@ impl CausalAttentionConfig {
             k_proj: linear(self.hidden, kv, self.qkv_bias),
             v_proj: linear(self.hidden, kv, self.qkv_bias),
             o_proj: linear(q, self.hidden, self.out_bias),
+            q_norm: self.qk_norm.as_ref().map(|norm| norm.init(device)),
+            k_norm: self.qk_norm.as_ref().map(|norm| norm.init(device)),
+            scale: self.scale,
             heads: self.heads,
             kv_heads: self.kv_heads,
         }
@@ -47,7 +56,7 @@ impl CausalAttentionConfig {
 }
 
 /// Self-attention in which `heads / kv_heads` query heads share one key head (reference:
-/// transformers `LlamaAttention`).
+/// transformers `LlamaAttention`, `Gemma3Attention`).
 #[derive(Module, Debug)]
 pub struct CausalAttention {
     /// `[heads · head_dim, hidden]`.
@@ -58,6 +67,12 @@ pub struct CausalAttention {
     pub v_proj: Linear,
     /// `[hidden, heads · head_dim]`.
     pub o_proj: Linear,
+    /// Norm of each query head, `[head_dim]`.
+    pub q_norm: Option<RmsNorm>,
+    /// Norm of each key head, `[head_dim]`.
+    pub k_norm: Option<RmsNorm>,
+    #[module(skip)]
+    scale: Option<f64>,
     #[module(skip)]
     heads: usize,
     #[module(skip)]
@@ -76,8 +91,13 @@ impl CausalAttention {
         cache: Option<(&mut KvCache, usize)>,
     ) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
-        let query = rotary.rotate(split_heads(self.q_proj.forward(x.clone()), self.heads));
-        let key = rotary.rotate(split_heads(self.k_proj.forward(x.clone()), self.kv_heads));
+        let normed = |x: Tensor<4>, norm: &Option<RmsNorm>| match norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let query = normed(split_heads(self.q_proj.forward(x.clone()), self.heads), &self.q_norm);
+        let key = normed(split_heads(self.k_proj.forward(x.clone()), self.kv_heads), &self.k_norm);
+        let (query, key) = (rotary.rotate(query), rotary.rotate(key));
         let value = split_heads(self.v_proj.forward(x), self.kv_heads);
         let [_, _, _, head_dim] = query.dims();
         let (key, value) = match cache {
@@ -89,11 +109,21 @@ impl CausalAttention {
         // are never repeated.
         let groups = self.heads / self.kv_heads;
         let query = query.reshape([batch, self.kv_heads, groups * tokens, head_dim]);
-        let options = AttentionModuleOptions::default();
+        let options = AttentionModuleOptions { scale: self.scale, ..Default::default() };
         let mixed = attention(query, key, value, mask.grouped(groups), None, options);
         let mixed = mixed.reshape([batch, self.heads, tokens, head_dim]);
         let mixed = mixed.swap_dims(1, 2).reshape([batch, tokens, self.heads * head_dim]);
         self.o_proj.forward(mixed)
+    }
+}
+
+impl AttachLora for CausalAttention {
+    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self {
+        self.q_proj = self.q_proj.adapted("q_proj", targets, rank, alpha);
+        self.k_proj = self.k_proj.adapted("k_proj", targets, rank, alpha);
+        self.v_proj = self.v_proj.adapted("v_proj", targets, rank, alpha);
+        self.o_proj = self.o_proj.adapted("o_proj", targets, rank, alpha);
+        self
     }
 }
 

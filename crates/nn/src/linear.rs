@@ -84,6 +84,11 @@ impl Linear {
         }
     }
 
+    /// This layer [with an adapter](Self::with_lora) if `name` is among `targets`, else as it is.
+    pub fn adapted(self, name: &str, targets: &[String], rank: usize, alpha: f64) -> Self {
+        if targets.iter().any(|target| target == name) { self.with_lora(rank, alpha) } else { self }
+    }
+
     /// Freezes the layer and puts a fresh trainable adapter of `rank` beside its weight.
     pub fn with_lora(mut self, rank: usize, alpha: f64) -> Self {
         let [d_output, d_input] = self.weight.val().dims();

@@ -1,17 +1,33 @@
 //! Every attention mask is made here.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
+use crate::positions::Positions;
 use crate::sequences::Branch;
 
 /// Which keys each query may not see: `true` means hidden, `[batch, 1, queries, keys]`.
 ///
-/// `None` inside means that nothing is hidden, as when one new token looks at its whole past.
+/// `None` inside means that nothing is hidden, as when one new token looks at its whole past. The mask
+/// also knows where its tokens stand, so that a model whose layers do not all see alike derives
+/// what it needs, once a forward pass, from the one mask it is given.
 #[derive(Clone, Debug)]
 pub struct AttentionMask {
     hidden: Option<Tensor<4, Bool>>,
+    tokens: Arc<Tokens>,
+}
+
+/// The tokens that the keys of a mask belong to; its queries are the last of them.
+#[derive(Debug)]
+struct Tokens {
+    queries: usize,
+    positions: Positions,
+    /// For each row the image that each token belongs to, 0 for text; none where no query is an
+    /// image's.
+    images: Option<Vec<Vec<u32>>>,
+    device: Device,
 }
 
 impl AttentionMask {
@@ -21,38 +37,68 @@ impl AttentionMask {
     /// rather than padding; `None` means that there is no padding. A padded query sees at least
     /// itself, so that no softmax runs over nothing and no NaN reaches the values.
     pub fn causal(batch: usize, queries: usize, past: usize, valid: Option<&[Vec<bool>]>, device: &Device) -> Self {
-        if queries == 1 && valid.is_none_or(|rows| rows.iter().flatten().all(|v| *v)) {
-            return Self { hidden: None };
-        }
         let keys = past + queries;
-        let rows = if valid.is_some() { batch } else { 1 };
-        let mut hidden = vec![false; rows * queries * keys];
-        for (row, block) in hidden.chunks_mut(queries * keys).enumerate() {
-            for (query, line) in block.chunks_mut(keys).enumerate() {
-                let own = past + query;
-                for (key, hide) in line.iter_mut().enumerate() {
-                    let padding = valid.is_some_and(|rows| !rows[row].get(key).copied().unwrap_or(false));
-                    *hide = key > own || (padding && key != own);
-                }
-            }
+        let positions = Positions::sequential(batch, 0, keys);
+        let tokens = Arc::new(Tokens { queries, positions, images: None, device: device.clone() });
+        if queries == 1 && valid.is_none_or(|rows| rows.iter().flatten().all(|v| *v)) {
+            return Self { hidden: None, tokens };
         }
-        let data = TensorData::new(hidden, [rows, 1, queries, keys]);
-        Self { hidden: Some(Tensor::from_data(data, device)) }
+        let rows = if valid.is_some() { batch } else { 1 };
+        let hidden = tokens.table(rows, |row, query, key| {
+            let padding = valid.is_some_and(|rows| !rows[row].get(key).copied().unwrap_or(false));
+            key > query || (padding && key != query)
+        });
+        Self { hidden: Some(hidden), tokens }
+    }
+
+    /// Tells where the keys stand: their positions, which [`sliding`](Self::sliding) measures
+    /// distances in, and for each row the image that each key belongs to (0 for text), which
+    /// [`images_both_ways`](Self::images_both_ways) needs. Without it positions are counted from
+    /// the first key on, and all is text.
+    pub fn with_tokens(mut self, positions: Positions, images: Option<Vec<Vec<u32>>>) -> Self {
+        let (queries, device) = (self.tokens.queries, self.tokens.device.clone());
+        self.tokens = Arc::new(Tokens { queries, positions, images, device });
+        self
+    }
+
+    /// The same mask, but the tokens of one image see one another in both directions.
+    pub fn images_both_ways(&self) -> Self {
+        let (Some(hidden), Some(images)) = (&self.hidden, &self.tokens.images) else { return self.clone() };
+        let apart = self.tokens.table(images.len(), |row, query, key| {
+            let image = images[row][query];
+            image == 0 || images[row][key] != image
+        });
+        Self { hidden: Some(hidden.clone().bool_and(apart)), tokens: self.tokens.clone() }
+    }
+
+    /// The same mask, but no query sees a key that stands `window` or more positions before it.
+    pub fn sliding(&self, window: usize) -> Self {
+        let positions = &self.tokens.positions;
+        let rows: Vec<&[i32]> = positions.axis(0).chunks(positions.tokens().max(1)).collect();
+        let is_far = |from: i32, to: i32| i64::from(from) - i64::from(to) >= window as i64;
+        let reaches_far =
+            |row: &&[i32]| row.iter().max().zip(row.iter().min()).is_some_and(|(to, from)| is_far(*to, *from));
+        if !rows.iter().any(reaches_far) {
+            return self.clone();
+        }
+        let alike = rows.iter().all(|row| *row == rows[0]);
+        let far = |row: usize, query: usize, key: usize| is_far(rows[row][query], rows[row][key]);
+        let far = self.tokens.table(if alike { 1 } else { rows.len() }, far);
+        let hidden = match &self.hidden {
+            Some(hidden) => hidden.clone().bool_or(far),
+            None => far,
+        };
+        Self { hidden: Some(hidden), tokens: self.tokens.clone() }
     }
 
     /// Causal attention inside a stem and inside each of its branches, which see the stem but not one
-    /// another: for each row of `tokens`, the branch it belongs to. Nothing is cached.
+    /// another. `rows` says of each token which part it belongs to; queries are those of `tokens`.
     pub fn branched(rows: &[Vec<Branch>], tokens: Range<usize>, device: &Device) -> Self {
-        let (queries, keys) = (tokens.len(), tokens.end);
-        let mut hidden = Vec::with_capacity(rows.len() * queries * keys);
-        for row in rows {
-            for query in tokens.clone() {
-                let sees = |key: usize| key <= query && (row[key] == Branch::Stem || row[key] == row[query]);
-                hidden.extend((0..keys).map(|key| !sees(key)));
-            }
-        }
-        let data = TensorData::new(hidden, [rows.len(), 1, queries, keys]);
-        Self { hidden: Some(Tensor::from_data(data, device)) }
+        let positions = Positions::sequential(rows.len(), 0, tokens.end);
+        let tokens = Arc::new(Tokens { queries: tokens.len(), positions, images: None, device: device.clone() });
+        let sees = |row: &[Branch], query: usize, key: usize| row[key] == Branch::Stem || row[key] == row[query];
+        let hidden = tokens.table(rows.len(), |row, query, key| key > query || !sees(&rows[row], query, key));
+        Self { hidden: Some(hidden), tokens }
     }
 
     /// The mask for queries of which `groups` heads share one key head and lie below one another:
@@ -62,5 +108,20 @@ impl AttentionMask {
             1 => mask.clone(),
             _ => mask.clone().repeat_dim(2, groups),
         })
+    }
+}
+
+impl Tokens {
+    /// `[rows, 1, queries, keys]` of what `value` says of each row, query and key; a query is named
+    /// by its place among the keys.
+    fn table(&self, rows: usize, value: impl Fn(usize, usize, usize) -> bool) -> Tensor<4, Bool> {
+        let keys = self.positions.tokens();
+        let mut table = Vec::with_capacity(rows * self.queries * keys);
+        for row in 0..rows {
+            for query in keys - self.queries..keys {
+                table.extend((0..keys).map(|key| value(row, query, key)));
+            }
+        }
+        Tensor::from_data(TensorData::new(table, [rows, 1, self.queries, keys]), &self.device)
     }
 }

@@ -2,10 +2,21 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::silu;
+use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::linear::{Linear, LinearConfig};
+use crate::seams::AttachLora;
+
+/// The function that the gate goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gate {
+    /// `x · sigmoid(x)`: Llama, Qwen.
+    Silu,
+    /// GELU in its tanh form, Hugging Face's `gelu_pytorch_tanh`: Gemma.
+    GeluTanh,
+}
 
 /// Configuration of a [`GatedMlp`].
 #[derive(Config, Debug)]
@@ -17,6 +28,9 @@ pub struct GatedMlpConfig {
     /// Whether the three projections have a bias.
     #[config(default = false)]
     pub bias: bool,
+    /// The function that the gate goes through.
+    #[config(default = "Gate::Silu")]
+    pub gate: Gate,
 }
 
 impl GatedMlpConfig {
@@ -27,11 +41,12 @@ impl GatedMlpConfig {
             gate_proj: linear(self.hidden, self.intermediate),
             up_proj: linear(self.hidden, self.intermediate),
             down_proj: linear(self.intermediate, self.hidden),
+            gate: self.gate,
         }
     }
 }
 
-/// `down(silu(gate(x)) · up(x))` (reference: transformers `LlamaMLP`).
+/// `down(f(gate(x)) · up(x))` (reference: transformers `LlamaMLP`, `Gemma3MLP`).
 #[derive(Module, Debug)]
 pub struct GatedMlp {
     /// `[intermediate, hidden]`.
@@ -40,6 +55,8 @@ pub struct GatedMlp {
     pub up_proj: Linear,
     /// `[hidden, intermediate]`.
     pub down_proj: Linear,
+    #[module(skip)]
+    gate: Gate,
 }
 
 impl GatedMlp {
@@ -47,7 +64,20 @@ impl GatedMlp {
     ///
     /// - input and output `[batch, tokens, hidden]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(x.clone()));
+        let gate = self.gate_proj.forward(x.clone());
+        let gate = match self.gate {
+            Gate::Silu => silu(gate),
+            Gate::GeluTanh => gelu_approximate(gate),
+        };
         self.down_proj.forward(gate * self.up_proj.forward(x))
+    }
+}
+
+impl AttachLora for GatedMlp {
+    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self {
+        self.gate_proj = self.gate_proj.adapted("gate_proj", targets, rank, alpha);
+        self.up_proj = self.up_proj.adapted("up_proj", targets, rank, alpha);
+        self.down_proj = self.down_proj.adapted("down_proj", targets, rank, alpha);
+        self
     }
 }

@@ -12,22 +12,29 @@ pub struct RmsNormConfig {
     /// Added to the mean square.
     #[config(default = 1e-5)]
     pub eps: f64,
+    /// Whether the checkpoint stores each weight less 1, as Gemma's do.
+    #[config(default = false)]
+    pub unit_offset: bool,
 }
 
 impl RmsNormConfig {
-    /// A norm with unit weights.
+    /// A norm that scales by 1.
     pub fn init(&self, device: &Device) -> RmsNorm {
-        RmsNorm { weight: Initializer::Ones.init([self.width], device), eps: self.eps }
+        let one = if self.unit_offset { Initializer::Zeros } else { Initializer::Ones };
+        RmsNorm { weight: one.init([self.width], device), eps: self.eps, unit_offset: self.unit_offset }
     }
 }
 
-/// `x / sqrt(mean(x²) + eps) · weight` (reference: transformers `LlamaRMSNorm`).
+/// `x / sqrt(mean(x²) + eps) · weight`, or `.. · (1 + weight)` (reference: transformers `LlamaRMSNorm`,
+/// `Gemma3RMSNorm`).
 #[derive(Module, Debug)]
 pub struct RmsNorm {
     /// Scale of each channel, `[width]`.
     pub weight: Param<Tensor<1>>,
     #[module(skip)]
     eps: f64,
+    #[module(skip)]
+    unit_offset: bool,
 }
 
 impl RmsNorm {
@@ -36,6 +43,8 @@ impl RmsNorm {
     /// - input and output `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let rms = x.clone().square().mean_dim(D - 1).add_scalar(self.eps).sqrt();
-        x / rms * self.weight.val().unsqueeze()
+        let weight = self.weight.val();
+        let scale = if self.unit_offset { weight.add_scalar(1.0) } else { weight };
+        x / rms * scale.unsqueeze()
     }
 }

@@ -31,6 +31,9 @@ pub struct RotaryConfig {
     pub theta: f64,
     /// Stretching of the frequencies.
     pub scaling: Option<RopeScaling>,
+    /// Divides every frequency: "linear" scaling.
+    #[config(default = 1.0)]
+    pub factor: f64,
     /// How many of the `head_dim / 2` frequencies turn with the first axis of the positions, how many
     /// with the second, and so on (reference: `mrope_section`). Empty: all turn with the first.
     #[config(default = "Vec::new()")]
@@ -73,7 +76,7 @@ impl RotaryConfig {
     fn frequencies(&self, width: usize) -> Vec<f32> {
         let frequency = |i: usize| {
             let exponent = (2 * i) as f32 / width as f32;
-            let freq = 1.0 / (self.theta as f32).powf(exponent);
+            let freq = 1.0 / (self.theta as f32).powf(exponent) / self.factor as f32;
             self.scaling.as_ref().map_or(freq, |s| s.apply(freq))
         };
         (0..width / 2).map(frequency).collect()

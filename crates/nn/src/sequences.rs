@@ -171,14 +171,20 @@ impl Sequences {
         Positions::from_ids(ids, self.batch(), end - start)
     }
 
-    /// The causal mask of tokens `start..end` over tokens `0..end`.
+    /// The causal mask of tokens `start..end` over tokens `0..end`, which knows where images stand. A
+    /// model that lets the tokens of an image see one another must get each image in one piece:
+    /// tokens behind `end` cannot be seen.
     pub fn mask(&self, start: usize, end: usize, device: &Device) -> AttentionMask {
-        if let Some(rows) = &self.branches {
-            return AttentionMask::branched(rows, start..end, device);
-        }
         let padded = self.valid.iter().any(|row| row[..end].contains(&false));
         let valid = padded.then_some(self.valid.as_slice());
-        AttentionMask::causal(self.batch(), end - start, start, valid, device)
+        let mask = match &self.branches {
+            Some(rows) => AttentionMask::branched(rows, start..end, device),
+            None => AttentionMask::causal(self.batch(), end - start, start, valid, device),
+        };
+        let is_image = |id: &u32| self.image_token == Some(*id);
+        let images = self.rows.iter().any(|row| row[start..end].iter().any(is_image));
+        let images = images.then(|| self.rows.iter().map(|row| number_runs(&row[..end], is_image)).collect());
+        mask.with_tokens(self.positions(0, end), images)
     }
 
     /// Flat indices (`row · tokens + token`) of all visual tokens, in reading order.
@@ -222,4 +228,15 @@ fn branch_positions(row: &[Branch]) -> Vec<i32> {
         next - 1
     };
     row.iter().map(position).collect()
+}
+
+/// The number of the unbroken run of images that each token belongs to, from 1 on; 0 for others.
+fn number_runs(row: &[u32], is_image: impl Fn(&u32) -> bool) -> Vec<u32> {
+    let (mut runs, mut inside) = (0, false);
+    let number = |id: &u32| {
+        let before = std::mem::replace(&mut inside, is_image(id));
+        runs += u32::from(inside && !before);
+        if inside { runs } else { 0 }
+    };
+    row.iter().map(number).collect()
 }

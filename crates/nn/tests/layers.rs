@@ -143,12 +143,30 @@ fn two_axes_share_the_frequencies_of_half_a_head() {
 }
 
 #[test]
+fn a_factor_slows_every_frequency() {
+    let x = tensor(&[1.0, 1.0, 0.0, 0.0], [1, 1, 1, 4]);
+    let rotary = RotaryConfig::new(4).with_theta(100.0).with_factor(8.0).init();
+    let turned = values(rotary.table(&Positions::from_ids(vec![24], 1, 1), &device()).rotate(x));
+    assert_close(&turned, &[3f32.cos(), 0.3f32.cos(), 3f32.sin(), 0.3f32.sin()], 1e-6);
+}
+
+#[test]
 fn the_norm_equals_a_case_by_hand() {
     let mut norm = RmsNormConfig::new(2).with_eps(1.0).init(&device());
     norm.weight = Param::from_tensor(tensor(&[2.0, -1.0], [2]));
     // Mean square 24, root of 24 + 1.
     let y = norm.forward(tensor(&[4.0, 32f32.sqrt()], [1, 1, 2]));
     assert_close(&values(y), &[8.0 / 5.0, -(32f32.sqrt()) / 5.0], 1e-6);
+}
+
+#[test]
+fn a_norm_with_unit_offset_scales_by_one_more() {
+    let config = RmsNormConfig::new(2).with_eps(1.0).with_unit_offset(true);
+    let x = tensor(&[4.0, 32f32.sqrt()], [1, 1, 2]);
+    let mut norm = config.init(&device());
+    assert_close(&values(norm.forward(x.clone())), &[4.0 / 5.0, 32f32.sqrt() / 5.0], 1e-6);
+    norm.weight = Param::from_tensor(tensor(&[1.0, -2.0], [2]));
+    assert_close(&values(norm.forward(x)), &[8.0 / 5.0, -(32f32.sqrt()) / 5.0], 1e-6);
 }
 
 /// A layer of known weights, `[out, in]`.

@@ -77,6 +77,73 @@ fn one_token_behind_an_unpadded_past_needs_no_mask() {
 }
 
 #[test]
+fn a_sliding_window_hides_the_distant_past() {
+    let device = device();
+    let mask = AttentionMask::causal(1, 4, 0, None, &device);
+    let (lines, shape) = seen(&mask.sliding(2)).unwrap();
+    assert_eq!((lines, shape), (["x...", "xx..", ".xx.", "..xx"].map(String::from).to_vec(), [1, 1, 4, 4]));
+    // A window as long as the row changes nothing, and the mask it was derived from stays as it was.
+    for mask in [&mask, &mask.sliding(4)] {
+        assert_eq!(seen(mask).unwrap().0, ["x...", "xx..", "xxx.", "xxxx"]);
+    }
+    // One new token sees its past, and behind a longer past than the window the last of it.
+    let one = AttentionMask::causal(1, 1, 3, None, &device);
+    assert!(seen(&one.sliding(4)).is_none());
+    assert_eq!(seen(&one.sliding(3)).unwrap().0, [".xxx"]);
+    // A chunk behind a past.
+    let (lines, _) = seen(&AttentionMask::causal(1, 2, 3, None, &device).sliding(3)).unwrap();
+    assert_eq!(lines, [".xxx.", "..xxx"]);
+}
+
+#[test]
+fn a_window_counts_tokens_and_not_padding() {
+    let device = device();
+    let rows = |padding| Sequences::new(vec![vec![1, 2, 3, 4], vec![5, 6, 7]], None, 0, padding);
+    let (lines, shape) = seen(&rows(Padding::Left).mask(0, 4, &device).sliding(2)).unwrap();
+    assert_eq!(shape, [2, 1, 4, 4]);
+    assert_eq!(lines, ["x...", "xx..", ".xx.", "..xx", "x...", ".x..", ".xx.", "..xx"]);
+    let (lines, _) = seen(&rows(Padding::Right).mask(0, 4, &device).sliding(2)).unwrap();
+    assert_eq!(lines, ["x...", "xx..", ".xx.", "..xx", "x...", "xx..", ".xx.", "..xx"]);
+    let (lines, _) = seen(&rows(Padding::Left).mask(3, 4, &device).sliding(2)).unwrap();
+    assert_eq!(lines, ["..xx", "..xx"]);
+    // Positions say how far apart tokens are, where they are not counted from the first key on.
+    let positions = Positions::from_ids(vec![0, 1, 1, 2], 1, 4);
+    let mask = AttentionMask::causal(1, 4, 0, None, &device).with_tokens(positions, None);
+    assert_eq!(seen(&mask.sliding(2)).unwrap().0, ["x...", "xx..", "xxx.", ".xxx"]);
+}
+
+#[test]
+fn tokens_of_an_image_see_one_another_and_nothing_else_of_the_future() {
+    let device = device();
+    let rows = vec![vec![1, IMAGE, IMAGE, 2, IMAGE, IMAGE], vec![3, 4, IMAGE, IMAGE, 5]];
+    let rows = Sequences::new(rows, Some(IMAGE), 0, Padding::Left);
+    let mask = rows.mask(0, 6, &device);
+    let first = ["x.....", "xx....", "xxx...", "xxxx..", "xxxxx.", "xxxxxx"];
+    let second = ["x.....", ".x....", ".xx...", ".xxx..", ".xxxx.", ".xxxxx"];
+    // A model that reads images causally is not touched.
+    assert_eq!(seen(&mask).unwrap().0, [first, second].concat());
+    let (mut both, mut both_second) = (first, second);
+    (both[1], both[4]) = ("xxx...", "xxxxxx");
+    both_second[3] = ".xxxx.";
+    let (lines, shape) = seen(&mask.images_both_ways()).unwrap();
+    assert_eq!(shape, [2, 1, 6, 6]);
+    assert_eq!(lines, [both, both_second].concat());
+
+    // The window also cuts through an image, but only backwards.
+    let (lines, _) = seen(&mask.images_both_ways().sliding(1)).unwrap();
+    let first = ["x.....", ".xx...", "..x...", "...x..", "....xx", ".....x"];
+    assert_eq!(lines[..6], first);
+    assert_eq!(lines[6..], ["x.....", ".x....", "..x...", "...xx.", "....x.", ".....x"]);
+
+    // Chunks: an image behind a past, text behind an image, one token behind an image.
+    let (lines, _) = seen(&rows.mask(3, 6, &device).images_both_ways()).unwrap();
+    assert_eq!(lines, ["xxxx..", "xxxxxx", "xxxxxx", ".xxxx.", ".xxxx.", ".xxxxx"]);
+    let text = Sequences::single(vec![IMAGE, IMAGE, 1, 2], Some(IMAGE));
+    assert_eq!(seen(&text.mask(2, 4, &device).images_both_ways()).unwrap().0, ["xxx.", "xxxx"]);
+    assert!(seen(&text.mask(3, 4, &device).images_both_ways()).is_none());
+}
+
+#[test]
 fn heads_of_a_group_repeat_the_queries() {
     let mask = AttentionMask::causal(1, 2, 1, None, &device());
     let grouped = mask.grouped(3).unwrap();
