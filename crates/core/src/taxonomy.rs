@@ -137,6 +137,9 @@ pub enum TaxonomyError {
         /// The label.
         label: String,
     },
+    /// The key holds something else.
+    #[error("`safety_categories` is no list of names; list one label for each output of the guard head")]
+    NoNames,
     /// No label means "safe", so that no unsafe probability can be computed.
     #[error("`safety_categories` has no `safe` label; name the harmless class `safe`")]
     NoSafe,
@@ -158,6 +161,20 @@ impl Default for Taxonomy {
 }
 
 impl Taxonomy {
+    /// The labels in `safety_categories` of a parsed `config.json`; the built-in ones where it has none.
+    ///
+    /// # Errors
+    ///
+    /// If the key holds something else than names, or as for [`new`](Self::new).
+    pub fn from_hf(config: &serde_json::Value) -> Result<Self, TaxonomyError> {
+        match config.get("safety_categories").filter(|labels| !labels.is_null()) {
+            None => Ok(Self::default()),
+            Some(labels) => {
+                Self::new(serde_json::from_value(labels.clone()).map_err(|_| TaxonomyError::NoNames)?)
+            }
+        }
+    }
+
     /// Takes the labels as a checkpoint's `safety_categories` lists them.
     ///
     /// # Errors

@@ -36,19 +36,11 @@ impl SafeSmolConfig {
             value.ok_or(SafeSmolError::Key { key, expected: "a whole number" })
         };
         let text = LlamaConfig::from_hf(part("text_config")?)?;
-        let taxonomy = match config.get("safety_categories").filter(|labels| !labels.is_null()) {
-            None => Taxonomy::default(),
-            Some(labels) => {
-                let labels = serde_json::from_value(labels.clone())
-                    .map_err(|_| SafeSmolError::Key { key: "safety_categories", expected: "a list of names" })?;
-                Taxonomy::new(labels)?
-            }
-        };
         Ok(Self {
             vision: EfficientNetConfig::from_hf(part("vision_config")?)?,
             guard: VgmConfig::from_hf(config, text.hidden_size)?,
             text,
-            taxonomy,
+            taxonomy: Taxonomy::from_hf(config)?,
             image_token: number("image_token_index")?,
         })
     }
