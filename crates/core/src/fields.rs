@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_not_read_as_an_empty_one() {
-        let long = json!(["ä"; 99]);
+        let long = json!(vec!["ä"; 99]);
         let message = Fields::new("preprocessor_config.json", &long).unwrap_err().to_string();
         assert!(message.contains("expected an object") && message.len() < 260, "{message}");
     }

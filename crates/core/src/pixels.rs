@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn planes_stand_one_behind_the_other() {
         let values = PixelValues::new(|channel, level| f32::from(level) * 10.0 + channel as f32);
-        let image = |first| RgbImage::from_raw(2, 1, (first..first + 6).collect()).unwrap();
+        let image = |first| RgbImage::from_raw(2, 1, (first..=first + 5).collect()).unwrap();
         let planes = values.planes(&[image(0), image(250)]);
         assert_eq!(planes[..6], [0.0, 30.0, 11.0, 41.0, 22.0, 52.0]);
         assert_eq!(planes[6..], [2500.0, 2530.0, 2511.0, 2541.0, 2522.0, 2552.0]);

@@ -7,7 +7,6 @@
 //! shrinks by more than twice as many pixels as the width, as Pillow has it since version 13. (The crate
 //! `fast_image_resize` rounds in another order and is up to four levels off.)
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use image::RgbImage;
@@ -134,15 +133,15 @@ pub fn resize_region(
     let pixels = if vertical_first(from, to) {
         let needed = columns.span();
         check(needed.len(), height)?;
-        let squeezed = resize_columns(|y| canvas.row(y), &canvas.background(), needed.clone(), &rows);
-        let stride = needed.len() * 3;
-        resize_rows(|y| Some(squeezed[y * stride..][..stride].into()), &[], 0..height, &columns, needed.start)
+        let squeezed = resize_columns(canvas, needed.clone(), &rows);
+        let squeezed = Canvas::of_pixels(&squeezed, needed.len() as u32, (needed.start as u32, 0));
+        resize_rows(&squeezed, 0..height, &columns)
     } else {
         let needed = rows.span();
         check(width, needed.len())?;
-        let squeezed = resize_rows(|y| canvas.row(y), &canvas.background(), needed.clone(), &columns, 0);
-        let row = |y: usize| Some(squeezed[(y - needed.start) * width * 3..][..width * 3].into());
-        resize_columns(row, &[], 0..width, &rows)
+        let squeezed = resize_rows(canvas, needed.clone(), &columns);
+        let squeezed = Canvas::of_pixels(&squeezed, region.width, (0, needed.start as u32));
+        resize_columns(&squeezed, 0..width, &rows)
     };
     RgbImage::from_raw(region.width, region.height, pixels).ok_or_else(no_pixels)
 }
@@ -179,11 +178,44 @@ impl Weights {
         Weights(wanted.map(position).collect())
     }
 
+    /// For each output position its share of the input positions `inside`; the others are border.
+    fn taps(&self, inside: Range<usize>) -> Vec<Taps<'_>> {
+        let taps = self.0.iter().map(|(first, weights)| {
+            let start = inside.start.saturating_sub(*first).min(weights.len());
+            let end = inside.end.saturating_sub(*first).clamp(start, weights.len());
+            let first = if start < end { first + start - inside.start } else { 0 };
+            let border = weights[..start].iter().chain(&weights[end..]).sum();
+            Taps { first, weights: &weights[start..end], border }
+        });
+        taps.collect()
+    }
+
     /// The input positions that count for any output.
     fn span(&self) -> Range<usize> {
         let first = self.0.iter().map(|(first, _)| *first).min().unwrap_or(0);
         let end = self.0.iter().map(|(first, weights)| first + weights.len()).max().unwrap_or(0);
         first..end
+    }
+}
+
+/// What one output position takes from the pixels that are not border.
+struct Taps<'a> {
+    /// The first of them that counts.
+    first: usize,
+    weights: &'a [i32],
+    /// The sum of the border's weights.
+    border: i32,
+}
+
+impl Taps<'_> {
+    /// The sum before the first pixel is added.
+    fn start(&self, colour: u8) -> i32 {
+        HALF + i32::from(colour) * self.border
+    }
+
+    /// The sum where all is border.
+    fn ground(&self, colour: u8) -> i32 {
+        self.start(colour) + i32::from(colour) * self.weights.iter().sum::<i32>()
     }
 }
 
@@ -215,52 +247,45 @@ fn round(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// The rows `needed`, each resized; where `row` has none it is `background`. The first pixel of a row is
-/// number `left` of the input.
-fn resize_rows<'a>(
-    row: impl Fn(usize) -> Option<Cow<'a, [u8]>> + Sync,
-    background: &[u8],
-    needed: Range<usize>,
-    weights: &Weights,
-    left: usize,
-) -> Vec<u8> {
-    let stride = weights.0.len() * 3;
-    let mut out = vec![0; stride * needed.len()];
-    let mut empty = vec![0; if background.is_empty() { 0 } else { stride }];
-    resize_row(background, weights, left, &mut empty);
-    out.par_chunks_mut(stride).zip(needed).for_each(|(out, y)| match row(y) {
-        Some(row) => resize_row(&row, weights, left, out),
-        None => out.copy_from_slice(&empty),
+/// The rows `needed`, each resized.
+fn resize_rows(canvas: &Canvas<'_>, needed: Range<usize>, weights: &Weights) -> Vec<u8> {
+    let taps = weights.taps(canvas.columns());
+    let ground: Vec<u8> = taps.iter().flat_map(|tap| canvas.colour.map(|c| round(tap.ground(c)))).collect();
+    let mut out = vec![0; ground.len() * needed.len()];
+    out.par_chunks_mut(ground.len()).zip(needed).for_each(|(out, y)| {
+        let Some(row) = canvas.row(y) else { return out.copy_from_slice(&ground) };
+        for (out, tap) in out.chunks_exact_mut(3).zip(&taps) {
+            let mut sum = canvas.colour.map(|c| tap.start(c));
+            for (pixel, weight) in row[tap.first * 3..].chunks_exact(3).zip(tap.weights) {
+                for channel in 0..3 {
+                    sum[channel] += i32::from(pixel[channel]) * weight;
+                }
+            }
+            out.copy_from_slice(&sum.map(round));
+        }
     });
     out
 }
 
-fn resize_row(row: &[u8], weights: &Weights, left: usize, out: &mut [u8]) {
-    for (out, (first, weights)) in out.chunks_exact_mut(3).zip(&weights.0) {
-        let mut sum = [HALF; 3];
-        for (pixel, weight) in row[(first - left) * 3..].chunks_exact(3).zip(weights) {
-            for channel in 0..3 {
-                sum[channel] += i32::from(pixel[channel]) * weight;
-            }
-        }
-        out.copy_from_slice(&sum.map(round));
-    }
-}
-
-/// The columns `needed`, each resized; where `row` has none it is `background`.
-fn resize_columns<'a>(
-    row: impl Fn(usize) -> Option<Cow<'a, [u8]>> + Sync,
-    background: &[u8],
-    needed: Range<usize>,
-    weights: &Weights,
-) -> Vec<u8> {
-    let (first_value, stride) = (needed.start * 3, needed.len() * 3);
-    let mut out = vec![0; stride * weights.0.len()];
-    out.par_chunks_mut(stride).zip(&weights.0).for_each(|(out, (first, weights))| {
-        let mut sums = vec![HALF; stride];
-        for (y, weight) in (*first..).zip(weights) {
-            let row = row(y).unwrap_or(Cow::Borrowed(background));
-            for (sum, value) in sums.iter_mut().zip(&row[first_value..]) {
+/// The columns `needed`, each resized.
+fn resize_columns(canvas: &Canvas<'_>, needed: Range<usize>, weights: &Weights) -> Vec<u8> {
+    let inner = canvas.columns();
+    let (start, end) = (inner.start.max(needed.start), inner.end.min(needed.end));
+    let (inside, skip) = match start < end {
+        true => ((start - needed.start) * 3..(end - needed.start) * 3, (start - inner.start) * 3),
+        false => (0..0, 0),
+    };
+    let taps = weights.taps(canvas.rows());
+    let stride = needed.len() * 3;
+    let mut out = vec![0; stride * taps.len()];
+    out.par_chunks_mut(stride).zip(&taps).for_each(|(out, tap)| {
+        let mut sums = canvas.colour.map(|c| tap.ground(c)).repeat(needed.len());
+        let start = canvas.colour.map(|c| tap.start(c));
+        let sums_inside = &mut sums[inside.clone()];
+        sums_inside.chunks_exact_mut(3).for_each(|sum| sum.copy_from_slice(&start));
+        let rows = (canvas.rows().start + tap.first..).map_while(|y| canvas.row(y));
+        for (row, weight) in rows.zip(tap.weights) {
+            for (sum, value) in sums_inside.iter_mut().zip(&row[skip..]) {
                 *sum += i32::from(*value) * weight;
             }
         }

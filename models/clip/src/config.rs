@@ -30,7 +30,8 @@ pub struct ClipVisionConfig {
     /// Epsilon of the norms.
     #[config(default = 1e-5)]
     pub layer_norm_eps: f64,
-    /// Which hidden states [`encode`](safevlm_nn::VisionEncoder::encode) returns.
+    /// Which hidden states [`encode`](safevlm_nn::VisionEncoder::encode) returns; set them with
+    /// [`select`](Self::select), which checks that the encoder has them.
     #[config(default = "FeatureSelection::default()")]
     pub features: FeatureSelection,
 }

@@ -26,6 +26,10 @@ pub struct ClipProcessor(ImageProcessor);
 
 impl ClipProcessor {
     /// CLIP's own processing at the size of `encoder`, for a folder without `preprocessor_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If the side that `encoder` takes is not from 1 to 16384 pixels.
     pub fn new(encoder: &ClipVisionConfig) -> Result<Self, FieldError> {
         let size = serde_json::json!({"size": encoder.image_size, "crop_size": encoder.image_size});
         Self::from_hf(&size, encoder)

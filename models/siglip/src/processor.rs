@@ -31,6 +31,10 @@ pub struct SiglipProcessor {
 impl SiglipProcessor {
     /// Gemma 3's own processing at the size of `encoder`, for a folder without
     /// `preprocessor_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If the side that `encoder` takes is not from 1 to 16384 pixels.
     pub fn new(encoder: &SiglipVisionConfig) -> Result<Self, FieldError> {
         Self::from_hf(&serde_json::json!({"size": encoder.image_size}), encoder)
     }
