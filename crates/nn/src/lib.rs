@@ -3,6 +3,7 @@
 //!
 //! Read [`vlm`] first: it is the whole graph, image to verdict and text, in one file.
 
+pub mod activation;
 pub mod attention;
 pub mod embedding;
 pub mod kv_cache;
@@ -18,12 +19,13 @@ pub mod seams;
 pub mod sequences;
 pub mod vlm;
 
+pub use activation::Activation;
 pub use attention::{CausalAttention, CausalAttentionConfig};
 pub use embedding::Embedding;
 pub use kv_cache::KvCache;
 pub use linear::{Linear, LinearConfig, LoraAdapter};
 pub use mask::AttentionMask;
-pub use mlp::{Gate, GatedMlp, GatedMlpConfig};
+pub use mlp::{GatedMlp, GatedMlpConfig};
 pub use norm::{RmsNorm, RmsNormConfig};
 pub use positions::Positions;
 pub use projector::{MlpProjector, MlpProjectorConfig};

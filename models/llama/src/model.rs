@@ -152,9 +152,18 @@ impl CausalLm for Llama {
 
 impl AttachLora for Llama {
     fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self {
+        let adapt = |linear: Linear, name: &str| match targets.iter().any(|t| t == name) {
+            true => linear.with_lora(rank, alpha),
+            false => linear,
+        };
         let layer = |mut layer: DecoderLayer| {
-            layer.self_attn = layer.self_attn.attach_lora(targets, rank, alpha);
-            layer.mlp = layer.mlp.attach_lora(targets, rank, alpha);
+            layer.self_attn.q_proj = adapt(layer.self_attn.q_proj, "q_proj");
+            layer.self_attn.k_proj = adapt(layer.self_attn.k_proj, "k_proj");
+            layer.self_attn.v_proj = adapt(layer.self_attn.v_proj, "v_proj");
+            layer.self_attn.o_proj = adapt(layer.self_attn.o_proj, "o_proj");
+            layer.mlp.gate_proj = adapt(layer.mlp.gate_proj, "gate_proj");
+            layer.mlp.up_proj = adapt(layer.mlp.up_proj, "up_proj");
+            layer.mlp.down_proj = adapt(layer.mlp.down_proj, "down_proj");
             layer
         };
         self.layers = self.layers.into_iter().map(layer).collect();
