@@ -36,7 +36,7 @@ pub use kv_cache::KvCache;
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use linear::{Linear, LinearConfig, LoraAdapter};
 pub use mask::AttentionMask;
-pub use mlp::{Gate, GatedMlp, GatedMlpConfig};
+pub use mlp::{GatedMlp, GatedMlpConfig};
 pub use norm::{RmsNorm, RmsNormConfig};
 pub use patch_embedding::{PatchEmbedding, PatchEmbeddingConfig};
 pub use plain_mlp::{PlainMlp, PlainMlpConfig};

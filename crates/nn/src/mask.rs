@@ -37,8 +37,7 @@ impl AttentionMask {
     /// rather than padding; `None` means that there is no padding. A padded query sees at least
     /// itself, so that no softmax runs over nothing and no NaN reaches the values.
     pub fn causal(batch: usize, queries: usize, past: usize, valid: Option<&[Vec<bool>]>, device: &Device) -> Self {
-        let keys = past + queries;
-        let positions = Positions::sequential(batch, 0, keys);
+        let positions = Positions::sequential(batch, 0, past + queries);
         let tokens = Arc::new(Tokens { queries, positions, images: None, device: device.clone() });
         if queries == 1 && valid.is_none_or(|rows| rows.iter().flatten().all(|v| *v)) {
             return Self { hidden: None, tokens };
@@ -75,9 +74,9 @@ impl AttentionMask {
     pub fn sliding(&self, window: usize) -> Self {
         let positions = &self.tokens.positions;
         let rows: Vec<&[i32]> = positions.axis(0).chunks(positions.tokens().max(1)).collect();
-        let is_far = |from: i32, to: i32| i64::from(from) - i64::from(to) >= window as i64;
+        let is_far = |query: i32, key: i32| i64::from(query) - i64::from(key) >= window as i64;
         let reaches_far =
-            |row: &&[i32]| row.iter().max().zip(row.iter().min()).is_some_and(|(to, from)| is_far(*to, *from));
+            |row: &&[i32]| row.iter().max().zip(row.iter().min()).is_some_and(|(last, first)| is_far(*last, *first));
         if !rows.iter().any(reaches_far) {
             return self.clone();
         }

@@ -2,21 +2,11 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 
+use crate::activation::Activation;
 use crate::linear::{Linear, LinearConfig};
 use crate::seams::AttachLora;
-
-/// The function that the gate goes through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Gate {
-    /// `x · sigmoid(x)`: Llama, Qwen.
-    Silu,
-    /// GELU in its tanh form, Hugging Face's `gelu_pytorch_tanh`: Gemma.
-    GeluTanh,
-}
 
 /// Configuration of a [`GatedMlp`].
 #[derive(Config, Debug)]
@@ -29,8 +19,8 @@ pub struct GatedMlpConfig {
     #[config(default = false)]
     pub bias: bool,
     /// The function that the gate goes through.
-    #[config(default = "Gate::Silu")]
-    pub gate: Gate,
+    #[config(default = "Activation::Silu")]
+    pub activation: Activation,
 }
 
 impl GatedMlpConfig {
@@ -41,7 +31,7 @@ impl GatedMlpConfig {
             gate_proj: linear(self.hidden, self.intermediate),
             up_proj: linear(self.hidden, self.intermediate),
             down_proj: linear(self.intermediate, self.hidden),
-            gate: self.gate,
+            activation: self.activation,
         }
     }
 }
@@ -56,7 +46,7 @@ pub struct GatedMlp {
     /// `[hidden, intermediate]`.
     pub down_proj: Linear,
     #[module(skip)]
-    gate: Gate,
+    activation: Activation,
 }
 
 impl GatedMlp {
@@ -64,11 +54,7 @@ impl GatedMlp {
     ///
     /// - input and output `[batch, tokens, hidden]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate_proj.forward(x.clone());
-        let gate = match self.gate {
-            Gate::Silu => silu(gate),
-            Gate::GeluTanh => gelu_approximate(gate),
-        };
+        let gate = self.activation.forward(self.gate_proj.forward(x.clone()));
         self.down_proj.forward(gate * self.up_proj.forward(x))
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use safevlm_nn::{
-    AttachLora, AttentionMask, CausalAttention, CausalAttentionConfig, CausalLm, Embedding, Gate, GatedMlp,
+    Activation, AttachLora, AttentionMask, CausalAttention, CausalAttentionConfig, CausalLm, Embedding, GatedMlp,
     GatedMlpConfig, KvCache, Positions, RmsNorm, RmsNormConfig, Rotary, RotaryConfig, rope::RotaryTable,
 };
 
@@ -94,7 +94,9 @@ impl GemmaConfig {
             .init(device),
             post_attention_layernorm: norm(),
             pre_feedforward_layernorm: norm(),
-            mlp: GatedMlpConfig::new(self.hidden_size, self.intermediate_size).with_gate(Gate::GeluTanh).init(device),
+            mlp: GatedMlpConfig::new(self.hidden_size, self.intermediate_size)
+                .with_activation(Activation::GeluTanh)
+                .init(device),
             post_feedforward_layernorm: norm(),
         }
     }

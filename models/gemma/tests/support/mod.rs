@@ -125,5 +125,5 @@ pub(crate) fn compare(stage: &str, ours: &[f32], reference: &[f32]) {
     assert_eq!(ours.len(), reference.len(), "{stage}: sizes differ");
     let scale = reference.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
     let worst = ours.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
-    assert!(worst <= 1e-4 * scale, "{stage} is the first stage that differs: by {worst} of {scale}");
+    assert!(worst <= 2e-5 * scale, "{stage} is the first stage that differs: by {worst} of {scale}");
 }
