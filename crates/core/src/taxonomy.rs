@@ -169,9 +169,7 @@ impl Taxonomy {
     pub fn from_hf(config: &serde_json::Value) -> Result<Self, TaxonomyError> {
         match config.get("safety_categories").filter(|labels| !labels.is_null()) {
             None => Ok(Self::default()),
-            Some(labels) => {
-                Self::new(serde_json::from_value(labels.clone()).map_err(|_| TaxonomyError::NoNames)?)
-            }
+            Some(labels) => Self::new(serde_json::from_value(labels.clone()).map_err(|_| TaxonomyError::NoNames)?),
         }
     }
 

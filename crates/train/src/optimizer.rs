@@ -82,7 +82,8 @@ impl GroupedAdamW {
     pub(crate) fn save(&self, path: &Path) -> Result<(), TrainError> {
         let mut tensors = Tensors::new();
         for (name, Moments { mean, square, steps }) in &self.moments {
-            let mut put = |part: &str, values: Vec<f32>| tensors.insert(format!("{name}.{part}"), vec![values.len()], values);
+            let mut put =
+                |part: &str, values: Vec<f32>| tensors.insert(format!("{name}.{part}"), vec![values.len()], values);
             put("mean", values(mean.clone())?)?;
             put("square", values(square.clone())?)?;
             // Whole numbers up to 2^24 are exact in f32.
@@ -130,11 +131,9 @@ impl Update<'_> {
                 square: old.square.mul_scalar(BETA_2) + square.mul_scalar(1.0 - BETA_2),
                 steps: old.steps + 1,
             },
-            None => Moments {
-                mean: gradient.mul_scalar(1.0 - BETA_1),
-                square: square.mul_scalar(1.0 - BETA_2),
-                steps: 1,
-            },
+            None => {
+                Moments { mean: gradient.mul_scalar(1.0 - BETA_1), square: square.mul_scalar(1.0 - BETA_2), steps: 1 }
+            }
         };
         let mean = moments.mean.clone().div_scalar(1.0 - BETA_1.powi(moments.steps));
         let square = moments.square.clone().div_scalar(1.0 - BETA_2.powi(moments.steps));
