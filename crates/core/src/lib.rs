@@ -1,18 +1,25 @@
 //! What every part of SafeVLM shares and no model owns: the 20 classes, the [`Verdict`], the
-//! [`Conversation`], decoding of untrusted images, and the choice of a [`DeviceSpec`].
+//! [`Conversation`], decoding of untrusted images and what processors make of them, settings out of
+//! JSON files, and the choice of a [`DeviceSpec`].
 //!
 //! Nothing here knows a tensor layout; only [`device`] touches Burn, and only to open a device.
 
+pub mod canvas;
 pub mod conversation;
 pub mod device;
+pub mod fields;
 pub mod image;
+pub mod image_processor;
+pub mod pixels;
 pub mod resize;
 pub mod taxonomy;
 pub mod verdict;
 
 pub use conversation::{Conversation, Message, Part, Role};
 pub use device::{AvailableDevice, DeviceError, DeviceSpec};
+pub use fields::{FieldError, Fields};
 pub use image::{ImageError, ImageLimits, RgbImage, decode_image, load_image};
+pub use image_processor::{ImageProcessor, ProcessorDefaults};
 pub use taxonomy::{CLASSES, Category, Class, Taxonomy, TaxonomyError};
 pub use verdict::{Verdict, VerdictError};
 

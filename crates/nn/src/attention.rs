@@ -98,7 +98,7 @@ impl CausalAttention {
 }
 
 /// `[batch, tokens, heads · head_dim]` to `[batch, heads, tokens, head_dim]`.
-fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+pub(crate) fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, tokens, width] = x.dims();
     x.reshape([batch, tokens, heads, width / heads]).swap_dims(1, 2)
 }

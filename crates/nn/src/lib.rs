@@ -3,38 +3,48 @@
 //!
 //! Read [`vlm`] first: it is the whole graph, image to verdict and text, in one file.
 
+pub mod activation;
 pub mod attention;
 pub mod decoder;
 pub mod embedding;
+pub mod encoder_layer;
 pub mod grid;
-pub mod hf_config;
 pub mod kv_cache;
+pub mod layer_norm;
 pub mod linear;
 pub mod mask;
 pub mod mlp;
 pub mod norm;
+pub mod patch_embedding;
+pub mod plain_mlp;
 pub mod positions;
 pub mod projector;
 pub mod rope;
 pub mod sampler;
 pub mod seams;
+pub mod self_attention;
 pub mod sequences;
 pub mod vlm;
 
+pub use activation::Activation;
 pub use attention::{CausalAttention, CausalAttentionConfig};
 pub use decoder::{Decoder, DecoderConfig, DecoderLayer};
 pub use embedding::Embedding;
+pub use encoder_layer::{EncoderLayer, EncoderLayerConfig};
 pub use grid::PatchGrid;
-pub use hf_config::{HfConfig, HfConfigError};
 pub use kv_cache::KvCache;
+pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use linear::{Linear, LinearConfig, LoraAdapter};
 pub use mask::AttentionMask;
 pub use mlp::{GatedMlp, GatedMlpConfig};
 pub use norm::{RmsNorm, RmsNormConfig};
+pub use patch_embedding::{PatchEmbedding, PatchEmbeddingConfig};
+pub use plain_mlp::{PlainMlp, PlainMlpConfig};
 pub use positions::Positions;
 pub use projector::{MlpProjector, MlpProjectorConfig};
 pub use rope::{RopeScaling, Rotary, RotaryConfig};
 pub use sampler::{Sampler, SamplerConfig, SamplerError};
 pub use seams::{AttachLora, CausalLm, GuardHead, Projector, VisionEncoder};
+pub use self_attention::{SelfAttention, SelfAttentionConfig};
 pub use sequences::{Padding, Sequences};
 pub use vlm::{Vlm, VlmOutput};

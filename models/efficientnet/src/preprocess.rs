@@ -1,8 +1,10 @@
 //! From an image to the pixels that the encoder expects.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use safevlm_core::canvas::Canvas;
 use safevlm_core::image::RgbImage;
-use safevlm_core::resize::{ResizeError, ResizeFilter, resize};
+use safevlm_core::pixels::PixelValues;
+use safevlm_core::resize::{Region, ResizeError, ResizeFilter, resize, resize_region, scale_shorter};
 use serde::{Deserialize, Serialize};
 
 use crate::config::EfficientNetConfig;
@@ -31,10 +33,6 @@ pub struct Preprocess {
     pub interpolation: ResizeFilter,
 }
 
-/// An image longer than this many times its width is first cut to its middle: the crop drops the rest
-/// in any case, and a 1 x 60,000 image must not become one of 256 x 15,000,000.
-const MAX_ASPECT: u32 = 8;
-
 impl Preprocess {
     /// timm's evaluation transform for this network.
     pub fn new(config: &EfficientNetConfig) -> Self {
@@ -55,26 +53,14 @@ impl Preprocess {
         match self.framing {
             Framing::Squash => resize(image, self.size, self.size, self.interpolation),
             Framing::Crop => {
-                let (width, height) = image.dimensions();
-                let longest = width.min(height).saturating_mul(MAX_ASPECT);
-                if width.max(height) > longest {
-                    return self.scale_and_crop(&centre(image, width.min(longest), height.min(longest)));
-                }
-                self.scale_and_crop(image)
+                let shorter = (f64::from(self.size) / self.crop_pct.min(1.0)).floor() as u32;
+                let to = scale_shorter(image.dimensions(), shorter);
+                // torchvision's `center_crop`: a half is rounded to the even side.
+                let offset = |spare: u32| (f64::from(spare) / 2.0).round_ties_even() as u32;
+                let middle = Region::centre(to, (self.size, self.size), offset);
+                resize_region(&Canvas::of(image), to, middle, self.interpolation)
             }
         }
-    }
-
-    fn scale_and_crop(&self, image: &RgbImage) -> Result<RgbImage, ResizeError> {
-        let (width, height) = image.dimensions();
-        let shorter = (f64::from(self.size) / self.crop_pct.min(1.0)).floor() as u32;
-        // torchvision rounds the longer side down.
-        let scaled = |side: u32| {
-            let exact = u64::from(shorter) * u64::from(side) / u64::from(width.min(height).max(1));
-            u32::try_from(exact).unwrap_or(u32::MAX)
-        };
-        let scaled = resize(image, scaled(width), scaled(height), self.interpolation)?;
-        Ok(centre(&scaled, self.size, self.size))
     }
 
     /// Pixels of several images, normalised to -1..=1 (mean and standard deviation 0.5).
@@ -88,28 +74,11 @@ impl Preprocess {
     /// As for [`square`](Self::square).
     pub fn batch(&self, images: &[&RgbImage], device: &Device) -> Result<Tensor<4>, ResizeError> {
         let side = self.size as usize;
-        let mut values = Vec::with_capacity(images.len() * 3 * side * side);
-        for image in images {
-            let square = self.square(image)?;
-            for channel in 0..3 {
-                values.extend(square.pixels().map(|p| normalise(p.0[channel])));
-            }
-        }
+        let squares = images.iter().map(|image| self.square(image)).collect::<Result<Vec<_>, _>>()?;
+        // In torchvision's order: to 0..=1, less the mean, over the deviation.
+        let values = PixelValues::new(|_, level| (f32::from(level) / 255.0 - 0.5) / 0.5).planes(&squares);
         Ok(Tensor::from_data(TensorData::new(values, [images.len(), 3, side, side]), device))
     }
-}
-
-/// In torchvision's order: to 0..=1, less the mean, over the deviation.
-fn normalise(value: u8) -> f32 {
-    (f32::from(value) / 255.0 - 0.5) / 0.5
-}
-
-/// The middle of an image; where it cannot be exact, torchvision's `center_crop` decides: the offset
-/// is rounded, a half to the even side.
-fn centre(image: &RgbImage, width: u32, height: u32) -> RgbImage {
-    let offset = |whole: u32, part: u32| (f64::from(whole.saturating_sub(part)) / 2.0).round_ties_even() as u32;
-    let (left, top) = (offset(image.width(), width), offset(image.height(), height));
-    RgbImage::from_fn(width.min(image.width()), height.min(image.height()), |x, y| *image.get_pixel(left + x, top + y))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Size and options of a Llama-style decoder.
 
 use burn::config::Config;
-use safevlm_nn::{HfConfig, HfConfigError, RopeScaling};
-use serde_json::{Value, json};
+use safevlm_nn::RopeScaling;
+use serde_json::Value;
+use thiserror::Error;
 
 /// Configuration of a decoder; the names are those of Hugging Face's `config.json`.
 #[derive(Config, Debug)]
@@ -43,7 +44,13 @@ pub struct LlamaConfig {
 }
 
 /// A `config.json` that does not describe a decoder this crate can build.
-pub type LlamaConfigError = HfConfigError;
+#[derive(Debug, Error)]
+#[error("config.json: `{key}` is {found}, expected {expected}: take the file from the checkpoint's own folder")]
+pub struct LlamaConfigError {
+    key: String,
+    found: String,
+    expected: String,
+}
 
 impl LlamaConfig {
     /// Reads a Hugging Face configuration, with rotary settings in the old or the new layout.
@@ -53,47 +60,82 @@ impl LlamaConfig {
     /// If a key is missing, has another type or an impossible value, or asks for something that
     /// would silently change the numbers.
     pub fn from_hf(config: &Value) -> Result<Self, LlamaConfigError> {
-        let config = HfConfig::new(config);
-        let hidden = config.size("hidden_size", None)?;
-        let heads = config.size("num_attention_heads", None)?;
-        let kv_heads = config.size("num_key_value_heads", Some(heads))?;
-        let head_dim = config.size("head_dim", Some(hidden / heads))?;
+        let hidden = size(config, "hidden_size", None)?;
+        let heads = size(config, "num_attention_heads", None)?;
+        let kv_heads = size(config, "num_key_value_heads", Some(heads))?;
+        let head_dim = size(config, "head_dim", Some(hidden / heads))?;
         if heads % kv_heads != 0 {
-            return Err(config.wrong("num_key_value_heads", "a divisor of `num_attention_heads`"));
+            return Err(wrong(config, "num_key_value_heads", "a divisor of `num_attention_heads`"));
         }
         if head_dim % 2 != 0 {
-            return Err(config.wrong("head_dim", "an even number"));
+            return Err(wrong(config, "head_dim", "an even number"));
         }
-        config.must_be("hidden_act", &json!("silu"))?;
-        let rope = config.section("rope_parameters");
-        let scaling = rope.or_else(|| config.section("rope_scaling"));
-        let theta = rope.filter(|r| r.get("rope_theta").is_some()).unwrap_or(config);
+        if config.get("hidden_act").is_some_and(|act| act != "silu") {
+            return Err(wrong(config, "hidden_act", "\"silu\""));
+        }
+        let rope = config.get("rope_parameters").filter(|v| !v.is_null());
+        let scaling = rope.or_else(|| config.get("rope_scaling").filter(|v| !v.is_null()));
+        let theta = rope.and_then(|r| r.get("rope_theta")).or_else(|| config.get("rope_theta"));
+        let flag = |key: &str| match config.get(key) {
+            None | Some(Value::Null) => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| wrong(config, key, "true or false")),
+        };
         Ok(Self::new(
-            config.size("vocab_size", None)?,
+            size(config, "vocab_size", None)?,
             hidden,
-            config.size("intermediate_size", None)?,
-            config.size("num_hidden_layers", None)?,
+            size(config, "intermediate_size", None)?,
+            size(config, "num_hidden_layers", None)?,
             heads,
             kv_heads,
             head_dim,
-            config.size("max_position_embeddings", Some(2048))?,
+            size(config, "max_position_embeddings", Some(2048))?,
         )
-        .with_rms_norm_eps(config.number("rms_norm_eps", 1e-6)?)
-        .with_rope_theta(theta.number("rope_theta", 10000.0)?)
+        .with_rms_norm_eps(number(config.get("rms_norm_eps"), "rms_norm_eps", 1e-6)?)
+        .with_rope_theta(number(theta, "rope_theta", 10000.0)?)
         .with_rope_scaling(scaling.map(rope_scaling).transpose()?.flatten())
-        .with_tie_word_embeddings(config.flag("tie_word_embeddings", false)?)
-        .with_attention_bias(config.flag("attention_bias", false)?)
-        .with_mlp_bias(config.flag("mlp_bias", false)?))
+        .with_tie_word_embeddings(flag("tie_word_embeddings")?)
+        .with_attention_bias(flag("attention_bias")?)
+        .with_mlp_bias(flag("mlp_bias")?))
     }
 }
 
-fn rope_scaling(scaling: HfConfig<'_>) -> Result<Option<RopeScaling>, LlamaConfigError> {
-    let key = if scaling.get("rope_type").is_some() { "rope_type" } else { "type" };
-    match scaling.text(key).unwrap_or("default") {
+fn rope_scaling(value: &Value) -> Result<Option<RopeScaling>, LlamaConfigError> {
+    let kind = value.get("rope_type").or_else(|| value.get("type")).and_then(Value::as_str).unwrap_or("default");
+    match kind {
         "default" => Ok(None),
-        "llama3" => serde_json::from_value(scaling.value().clone())
+        "llama3" => serde_json::from_value(value.clone())
             .map(Some)
-            .map_err(|_| scaling.wrong("factor", "the four numbers of Llama 3's rotary scaling")),
-        _ => Err(scaling.wrong(key, "\"default\" or \"llama3\"")),
+            .map_err(|_| wrong(value, "factor", "the four numbers of Llama 3's rotary scaling")),
+        other => Err(LlamaConfigError {
+            key: "rope_type".to_owned(),
+            found: other.to_owned(),
+            expected: "\"default\" or \"llama3\"".to_owned(),
+        }),
     }
+}
+
+/// A positive whole number below 2^24, so that no product of sizes can overflow.
+fn size(config: &Value, key: &str, default: Option<usize>) -> Result<usize, LlamaConfigError> {
+    match config.get(key).filter(|v| !v.is_null()) {
+        None => default.filter(|d| *d > 0).ok_or_else(|| wrong(config, key, "a whole number")),
+        Some(value) => value
+            .as_u64()
+            .filter(|v| (1..1 << 24).contains(v))
+            .map(|v| v as usize)
+            .ok_or_else(|| wrong(config, key, "a whole number from 1 to 16777215")),
+    }
+}
+
+fn number(value: Option<&Value>, key: &str, default: f64) -> Result<f64, LlamaConfigError> {
+    let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(default) };
+    value.as_f64().filter(|v| v.is_finite() && *v > 0.0).ok_or_else(|| LlamaConfigError {
+        key: key.to_owned(),
+        found: value.to_string(),
+        expected: "a number above 0".to_owned(),
+    })
+}
+
+fn wrong(config: &Value, key: &str, expected: &str) -> LlamaConfigError {
+    let found = config.get(key).map_or_else(|| "missing".to_owned(), Value::to_string);
+    LlamaConfigError { key: key.to_owned(), found, expected: expected.to_owned() }
 }

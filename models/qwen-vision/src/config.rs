@@ -1,8 +1,10 @@
 //! Size of the encoder, and the published sizes.
 
 use burn::config::Config;
-use safevlm_nn::{HfConfig, HfConfigError};
-use serde_json::{Value, json};
+use safevlm_core::fields::{FieldError, Fields};
+use serde_json::Value;
+
+const FILE: &str = "config.json";
 
 /// Configuration of the encoder; the names are those of `vision_config` in Hugging Face's `config.json`.
 #[derive(Config, Debug)]
@@ -74,39 +76,39 @@ impl QwenVisionConfig {
     ///
     /// If a value has another type, is out of range, or asks for something that would silently change
     /// the numbers.
-    pub fn from_hf(vision_config: &Value) -> Result<Self, HfConfigError> {
-        let config = HfConfig::new(vision_config);
-        let channels = if config.get("in_channels").is_some() { "in_channels" } else { "in_chans" };
-        let blocks = config.sizes("fullatt_block_indexes", 0, 1024)?.unwrap_or_else(|| vec![7, 15, 23, 31]);
-        let rope = config.section("rope_parameters").unwrap_or(config);
+    pub fn from_hf(vision_config: &Value) -> Result<Self, FieldError> {
+        let fields = Fields::new(FILE, vision_config)?;
+        // Published files and newer ones spell it differently.
+        let channels = if fields.get("in_channels").is_some() { "in_channels" } else { "in_chans" };
+        let rope = match fields.get("rope_parameters") {
+            Some(values) => Fields::new(FILE, values)?,
+            None => fields,
+        };
+        // No product of sizes can overflow.
+        let width = |key: &str, default: usize| fields.whole(key, 1..=65_535, default);
+        let side = |key: &str, default: usize| fields.whole(key, 1..=256, default);
         let read = Self::new(
-            config.size("depth", Some(32))?,
-            config.size("hidden_size", Some(3584))?,
-            config.size("intermediate_size", Some(3420))?,
-            config.size("num_heads", Some(16))?,
-            config.size("out_hidden_size", Some(3584))?,
-            blocks,
+            fields.whole("depth", 1..=1024, 32)?,
+            width("hidden_size", 3584)?,
+            width("intermediate_size", 3420)?,
+            width("num_heads", 16)?,
+            width("out_hidden_size", 3584)?,
+            full_blocks(&fields)?,
         )
-        .with_in_channels(config.size(channels, Some(3))?)
-        .with_patch_size(config.size("patch_size", Some(14))?)
-        .with_temporal_patch_size(config.size("temporal_patch_size", Some(2))?)
-        .with_spatial_merge_size(config.size("spatial_merge_size", Some(2))?)
-        .with_window_size(config.size("window_size", Some(112))?)
-        .with_rope_theta(rope.number("rope_theta", 10000.0)?);
-        config.must_be("hidden_act", &json!("silu"))?;
-        if read.depth > 1024 {
-            return Err(config.wrong("depth", "at most 1024"));
+        .with_in_channels(side(channels, 3)?)
+        .with_patch_size(side("patch_size", 14)?)
+        .with_temporal_patch_size(side("temporal_patch_size", 2)?)
+        .with_spatial_merge_size(side("spatial_merge_size", 2)?)
+        .with_window_size(width("window_size", 112)?)
+        .with_rope_theta(rope.positive("rope_theta", 10000.0)?);
+        if fields.text("hidden_act", "silu")? != "silu" {
+            return Err(fields.wrong("hidden_act", "\"silu\""));
         }
         if !read.hidden_size.is_multiple_of(read.num_heads) || !read.head_dim().is_multiple_of(4) {
-            return Err(config.wrong("num_heads", "a divisor of `hidden_size` that leaves heads of a multiple of 4"));
-        }
-        for key in ["patch_size", "temporal_patch_size", "spatial_merge_size", channels] {
-            if config.size(key, Some(1))? > 256 {
-                return Err(config.wrong(key, "at most 256"));
-            }
+            return Err(fields.wrong("num_heads", "a divisor of `hidden_size` that leaves heads of a multiple of 4"));
         }
         if read.window() == 0 {
-            return Err(config.wrong("window_size", "at least `patch_size` times `spatial_merge_size`"));
+            return Err(fields.wrong("window_size", "at least `patch_size` times `spatial_merge_size`"));
         }
         Ok(read)
     }
@@ -127,9 +129,18 @@ impl QwenVisionConfig {
     }
 }
 
+/// `fullatt_block_indexes`; those of blocks that are not there have no effect, as in the reference.
+fn full_blocks(fields: &Fields<'_>) -> Result<Vec<usize>, FieldError> {
+    let Some(value) = fields.get("fullatt_block_indexes") else { return Ok(vec![7, 15, 23, 31]) };
+    let number = |n: &Value| n.as_u64().and_then(|n| usize::try_from(n).ok());
+    let numbers = value.as_array().and_then(|list| list.iter().map(number).collect());
+    numbers.ok_or_else(|| fields.wrong("fullatt_block_indexes", "a list of whole numbers"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn published_keys_give_the_presets() {

@@ -1,10 +1,11 @@
 //! From images to the patches that the encoder expects.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use safevlm_core::fields::{FieldError, Fields};
 use safevlm_core::image::RgbImage;
 use safevlm_core::resize::{ResizeError, ResizeFilter, resize};
-use safevlm_nn::{HfConfig, HfConfigError, PatchGrid};
-use serde_json::{Value, json};
+use safevlm_nn::PatchGrid;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::smart_resize::{MAX_ASPECT, PixelRange, smart_resize};
@@ -91,49 +92,31 @@ impl QwenImageProcessor {
     ///
     /// If a value has another type, is out of range, or asks for something that would silently change
     /// the numbers.
-    pub fn from_hf(preprocessor_config: &Value) -> Result<Self, HfConfigError> {
-        let config = HfConfig::of_file(FILE, preprocessor_config);
-        let config = config.section("image_processor").unwrap_or(config);
-        if config.text("image_processor_type").is_some_and(|name| !name.starts_with("Qwen2")) {
-            return Err(config.wrong("image_processor_type", "Qwen2VLImageProcessor"));
+    pub fn from_hf(preprocessor_config: &Value) -> Result<Self, FieldError> {
+        let fields = Fields::new(FILE, preprocessor_config.get("image_processor").unwrap_or(preprocessor_config))?;
+        if !fields.text("image_processor_type", "Qwen2VLImageProcessor")?.starts_with("Qwen2") {
+            return Err(fields.wrong("image_processor_type", "Qwen2VLImageProcessor"));
         }
         for key in ["do_resize", "do_rescale", "do_normalize"] {
-            config.must_be(key, &json!(true))?;
+            if !fields.flag(key, true)? {
+                return Err(fields.wrong(key, "true: the encoder was trained so"));
+            }
         }
         // PIL's number for bicubic.
-        config.must_be("resample", &json!(3))?;
+        fields.whole("resample", 3..=3, 3)?;
         let default = Self::default();
-        let size = config.section("size").unwrap_or(config);
-        let limit = |outer: &str, inner: &str, default: u64| {
-            let default = Some(default as usize);
-            match (config.get(outer), size.get(inner)) {
-                (None, Some(_)) => size.size(inner, default),
-                (None, None) => size.size(outer, default),
-                (Some(_), _) => config.size(outer, default),
-            }
-        };
-        let pixels = PixelRange {
-            min: limit("min_pixels", "shortest_edge", default.pixels.min)? as u64,
-            max: limit("max_pixels", "longest_edge", default.pixels.max)? as u64,
-        };
-        if pixels.min > pixels.max {
-            return Err(config.wrong("min_pixels", "at most the greatest number of pixels"));
-        }
-        let side = |key: &str, default: u32| match config.size(key, Some(default as usize))? {
-            side @ 1..=256 => Ok(side as u32),
-            _ => Err(config.wrong(key, "a whole number from 1 to 256")),
-        };
-        let image_std = channels(config, "image_std", default.image_std)?;
+        let side = |key: &str, default: u32| Ok(fields.whole(key, 1..=256, default as usize)? as u32);
+        let image_std = channels(&fields, "image_std", default.image_std)?;
         if image_std.iter().any(|std| *std <= 0.0) {
-            return Err(config.wrong("image_std", "three numbers above 0"));
+            return Err(fields.wrong("image_std", "three numbers above 0"));
         }
         Ok(Self {
-            pixels,
+            pixels: pixel_range(&fields, default.pixels)?,
             patch_size: side("patch_size", default.patch_size)?,
             temporal_patch_size: side("temporal_patch_size", default.temporal_patch_size)?,
             merge_size: side("merge_size", default.merge_size)?,
-            rescale_factor: config.number("rescale_factor", default.rescale_factor)?,
-            image_mean: channels(config, "image_mean", default.image_mean)?,
+            rescale_factor: fields.positive("rescale_factor", default.rescale_factor)?,
+            image_mean: channels(&fields, "image_mean", default.image_mean)?,
             image_std,
         })
     }
@@ -226,10 +209,29 @@ impl QwenImageProcessor {
     }
 }
 
+/// The limits at the top level, which go first, or in `size`, under either of their names.
+fn pixel_range(fields: &Fields<'_>, default: PixelRange) -> Result<PixelRange, FieldError> {
+    let size = fields.get("size").map(|values| Fields::new(FILE, values)).transpose()?;
+    let limit = |pixels: &str, edge: &str, default: u64| {
+        let places = [(Some(*fields), pixels), (size, edge), (size, pixels)];
+        let mut found = places.into_iter().filter_map(|(fields, key)| fields.map(|fields| (fields, key)));
+        match found.find(|(fields, key)| fields.get(key).is_some()) {
+            Some((fields, key)) => Ok(fields.whole(key, 1..=MAX_PIXELS as usize, None)? as u64),
+            None => Ok(default),
+        }
+    };
+    let min = limit("min_pixels", "shortest_edge", default.min)?;
+    let max = limit("max_pixels", "longest_edge", default.max)?;
+    match min <= max {
+        true => Ok(PixelRange { min, max }),
+        false => Err(fields.wrong("min_pixels", format!("at most the greatest number of pixels, {max}"))),
+    }
+}
+
 /// Three numbers, one a channel.
-fn channels(config: HfConfig<'_>, key: &str, default: [f64; 3]) -> Result<[f64; 3], HfConfigError> {
-    let Some(value) = config.get(key) else { return Ok(default) };
+fn channels(fields: &Fields<'_>, key: &str, default: [f64; 3]) -> Result<[f64; 3], FieldError> {
+    let Some(value) = fields.get(key) else { return Ok(default) };
     let numbers: Option<Vec<f64>> = value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect());
     let three = numbers.and_then(|numbers| <[f64; 3]>::try_from(numbers).ok());
-    three.filter(|three| three.iter().all(|n| n.is_finite())).ok_or_else(|| config.wrong(key, "three numbers"))
+    three.filter(|three| three.iter().all(|n| n.is_finite())).ok_or_else(|| fields.wrong(key, "three numbers"))
 }

@@ -1,8 +1,12 @@
 //! Size and options of a Qwen2 decoder, and some published sizes.
 
+use std::ops::RangeInclusive;
+
 use burn::config::Config;
-use safevlm_nn::{HfConfig, HfConfigError};
-use serde_json::{Value, json};
+use safevlm_core::fields::{FieldError, Fields};
+use serde_json::Value;
+
+const FILE: &str = "config.json";
 
 /// Configuration of a decoder; the names are those of Hugging Face's `config.json`.
 #[derive(Config, Debug)]
@@ -128,6 +132,9 @@ impl Preset {
     }
 }
 
+/// What a size may be, so that no product of two can overflow.
+const SIZES: RangeInclusive<usize> = 1..=16_777_215;
+
 impl QwenConfig {
     /// Reads the parsed `config.json` of Qwen2, or of Qwen2.5-VL with its text settings in `text_config` (newer
     /// files) or at the top level (older ones); rotary settings in the old or the new layout.
@@ -136,42 +143,42 @@ impl QwenConfig {
     ///
     /// If a key is missing, has another type or an impossible value, or asks for something that would
     /// silently change the numbers, such as a sliding window.
-    pub fn from_hf(config: &Value) -> Result<Self, HfConfigError> {
-        let top = HfConfig::new(config);
-        let config = top.section("text_config").unwrap_or(top);
-        let hidden = config.size("hidden_size", None)?;
-        let heads = config.size("num_attention_heads", None)?;
-        let kv_heads = config.size("num_key_value_heads", Some(heads))?;
+    pub fn from_hf(config: &Value) -> Result<Self, FieldError> {
+        let top = Fields::new(FILE, config)?;
+        let fields = section(&top, "text_config")?.unwrap_or(top);
+        let size = |key: &str| fields.whole(key, SIZES, None);
+        let (hidden, heads) = (size("hidden_size")?, size("num_attention_heads")?);
+        let kv_heads = fields.whole("num_key_value_heads", SIZES, heads)?;
         if heads % kv_heads != 0 {
-            return Err(config.wrong("num_key_value_heads", "a divisor of `num_attention_heads`"));
+            return Err(fields.wrong("num_key_value_heads", "a divisor of `num_attention_heads`"));
         }
         if hidden % heads != 0 || !(hidden / heads).is_multiple_of(2) {
-            return Err(
-                config.wrong("num_attention_heads", "a divisor of `hidden_size` that leaves heads of even width")
-            );
+            let expected = "a divisor of `hidden_size` that leaves heads of even width";
+            return Err(fields.wrong("num_attention_heads", expected));
         }
-        config.must_be("head_dim", &json!(hidden / heads))?;
-        config.must_be("hidden_act", &json!("silu"))?;
-        refuse_sliding_window(config)?;
-        // Three spellings: newer files nest everything, published ones of Qwen2.5-VL only the sections.
-        let multimodal = top.text("model_type").is_some_and(|name| name.contains("vl"));
-        let rope = config.section("rope_parameters").or_else(|| config.section("rope_scaling"));
-        let theta = rope.filter(|r| r.get("rope_theta").is_some()).unwrap_or(config);
+        refuse_other_models(&fields, hidden / heads)?;
+        let multimodal = top.text("model_type", "")?.contains("vl");
+        let rope = match section(&fields, "rope_parameters")? {
+            None => section(&fields, "rope_scaling")?,
+            rope => rope,
+        };
+        let theta = rope.filter(|rope| rope.get("rope_theta").is_some()).unwrap_or(fields);
+        let tied = top.flag("tie_word_embeddings", false)? || fields.flag("tie_word_embeddings", false)?;
+        // Where keys are absent, the two families' defaults in the reference.
+        let (eps, base) = if multimodal { (1e-5, 1e6) } else { (1e-6, 1e4) };
         Ok(Self::new(
-            config.size("vocab_size", None)?,
+            size("vocab_size")?,
             hidden,
-            config.size("intermediate_size", None)?,
-            config.size("num_hidden_layers", None)?,
+            size("intermediate_size")?,
+            fields.whole("num_hidden_layers", 1..=1024, None)?,
             heads,
             kv_heads,
-            config.size("max_position_embeddings", Some(32_768))?,
+            fields.whole("max_position_embeddings", SIZES, 32_768)?,
         )
-        .with_rms_norm_eps(config.number("rms_norm_eps", if multimodal { 1e-5 } else { 1e-6 })?)
-        .with_rope_theta(theta.number("rope_theta", if multimodal { 1e6 } else { 1e4 })?)
+        .with_rms_norm_eps(fields.positive("rms_norm_eps", eps)?)
+        .with_rope_theta(theta.positive("rope_theta", base)?)
         .with_mrope_section(mrope_section(rope, multimodal, hidden / heads)?)
-        .with_tie_word_embeddings(
-            top.flag("tie_word_embeddings", false)? || config.flag("tie_word_embeddings", false)?,
-        ))
+        .with_tie_word_embeddings(tied))
     }
 
     /// Width of one attention head.
@@ -180,29 +187,45 @@ impl QwenConfig {
     }
 }
 
-/// No published checkpoint of the family has a sliding window switched on.
-fn refuse_sliding_window(config: HfConfig<'_>) -> Result<(), HfConfigError> {
-    config.must_be("use_sliding_window", &json!(false))?;
-    let kinds = config.get("layer_types").and_then(Value::as_array);
+/// The object under `key`.
+fn section<'a>(fields: &Fields<'a>, key: &str) -> Result<Option<Fields<'a>>, FieldError> {
+    fields.get(key).map(|values| Fields::new(FILE, values)).transpose()
+}
+
+/// No published checkpoint of the family has a sliding window switched on, or heads of another width.
+fn refuse_other_models(fields: &Fields<'_>, head_dim: usize) -> Result<(), FieldError> {
+    fields.whole("head_dim", head_dim..=head_dim, head_dim)?;
+    if fields.text("hidden_act", "silu")? != "silu" {
+        return Err(fields.wrong("hidden_act", "\"silu\""));
+    }
+    if fields.flag("use_sliding_window", false)? {
+        return Err(fields.wrong("use_sliding_window", "false"));
+    }
+    let kinds = fields.get("layer_types").and_then(Value::as_array);
     match kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind != "full_attention")) {
-        true => Err(config.wrong("layer_types", "\"full_attention\" in every layer")),
+        true => Err(fields.wrong("layer_types", "\"full_attention\" in every layer")),
         false => Ok(()),
     }
 }
 
-fn mrope_section(rope: Option<HfConfig<'_>>, multimodal: bool, head_dim: usize) -> Result<Vec<usize>, HfConfigError> {
+/// The sections of the rotary frequencies, which must fill half a head.
+fn mrope_section(rope: Option<Fields<'_>>, multimodal: bool, head_dim: usize) -> Result<Vec<usize>, FieldError> {
     let default = if multimodal { DEFAULT_SECTION.to_vec() } else { vec![] };
-    let fits = |sections: &[usize]| {
-        sections.is_empty() || (sections.len() == 3 && sections.iter().sum::<usize>() == head_dim / 2)
-    };
     let Some(rope) = rope else { return Ok(default) };
     for key in ["rope_type", "type"] {
-        if !matches!(rope.text(key), None | Some("default" | "mrope")) {
+        if !matches!(rope.text(key, "default")?, "default" | "mrope") {
             return Err(rope.wrong(key, "\"default\" or \"mrope\""));
         }
     }
-    let sections = rope.sizes("mrope_section", 0, 3)?.unwrap_or(default);
-    match fits(&sections) {
+    let sections = match rope.get("mrope_section") {
+        None => default,
+        Some(value) => {
+            let number = |n: &Value| n.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= head_dim);
+            let numbers = value.as_array().and_then(|list| list.iter().map(number).collect());
+            numbers.ok_or_else(|| rope.wrong("mrope_section", "a list of three whole numbers"))?
+        }
+    };
+    match sections.is_empty() || (sections.len() == 3 && sections.iter().sum::<usize>() == head_dim / 2) {
         true => Ok(sections),
         false => Err(rope.wrong("mrope_section", "three numbers whose sum is half the width of a head")),
     }
@@ -211,6 +234,7 @@ fn mrope_section(rope: Option<HfConfig<'_>>, multimodal: bool, head_dim: usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     /// What the published files have, in their spelling.
     fn published(preset: &Preset) -> Value {

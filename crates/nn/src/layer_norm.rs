@@ -1,0 +1,48 @@
+//! Layer normalisation.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{Device, Tensor, module};
+
+/// Configuration of a [`LayerNorm`].
+#[derive(Config, Debug)]
+pub struct LayerNormConfig {
+    /// Width of the normalised axis.
+    pub width: usize,
+    /// Added to the variance.
+    #[config(default = 1e-5)]
+    pub eps: f64,
+}
+
+impl LayerNormConfig {
+    /// A norm that neither scales nor shifts.
+    pub fn init(&self, device: &Device) -> LayerNorm {
+        LayerNorm {
+            weight: Initializer::Ones.init([self.width], device),
+            bias: Initializer::Zeros.init([self.width], device),
+            eps: self.eps,
+        }
+    }
+}
+
+/// `(x - mean(x)) / sqrt(var(x) + eps) · weight + bias` (reference: PyTorch `LayerNorm`).
+///
+/// Burn's own has the same arithmetic; its fields are not named as in checkpoints.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// Scale of each channel, `[width]`.
+    pub weight: Param<Tensor<1>>,
+    /// Shift of each channel, `[width]`.
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// # Shapes
+    ///
+    /// - input and output `[.., width]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.eps)
+    }
+}
