@@ -46,5 +46,5 @@ pub use rope::{RopeScaling, Rotary, RotaryConfig};
 pub use sampler::{Sampler, SamplerConfig, SamplerError};
 pub use seams::{AttachLora, CausalLm, GuardHead, Projector, VisionEncoder};
 pub use self_attention::{SelfAttention, SelfAttentionConfig};
-pub use sequences::{Padding, Sequences};
+pub use sequences::{Branched, Padding, Sequences};
 pub use vlm::{Vlm, VlmOutput};

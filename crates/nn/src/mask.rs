@@ -1,6 +1,10 @@
 //! Every attention mask is made here.
 
+use std::ops::Range;
+
 use burn::tensor::{Bool, Device, Tensor, TensorData};
+
+use crate::sequences::Branch;
 
 /// Which keys each query may not see: `true` means hidden, `[batch, 1, queries, keys]`.
 ///
@@ -33,6 +37,21 @@ impl AttentionMask {
             }
         }
         let data = TensorData::new(hidden, [rows, 1, queries, keys]);
+        Self { hidden: Some(Tensor::from_data(data, device)) }
+    }
+
+    /// Causal attention inside a stem and inside each of its branches, which see the stem but not one
+    /// another: for each row of `tokens`, the branch it belongs to. Nothing is cached.
+    pub fn branched(rows: &[Vec<Branch>], tokens: Range<usize>, device: &Device) -> Self {
+        let (queries, keys) = (tokens.len(), tokens.end);
+        let mut hidden = Vec::with_capacity(rows.len() * queries * keys);
+        for row in rows {
+            for query in tokens.clone() {
+                let sees = |key: usize| key <= query && (row[key] == Branch::Stem || row[key] == row[query]);
+                hidden.extend((0..keys).map(|key| !sees(key)));
+            }
+        }
+        let data = TensorData::new(hidden, [rows.len(), 1, queries, keys]);
         Self { hidden: Some(Tensor::from_data(data, device)) }
     }
 

@@ -21,8 +21,29 @@ pub enum Padding {
 pub struct Sequences {
     rows: Vec<Vec<u32>>,
     valid: Vec<Vec<bool>>,
+    /// For each token the branch it belongs to; none where no row has branches.
+    branches: Option<Vec<Vec<Branch>>>,
     image_token: Option<u32>,
     placed: Option<Positions>,
+}
+
+/// A beginning and several ways in which it goes on, none of which sees another: as many questions
+/// about one image cost one image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Branched {
+    /// Tokens that every branch follows.
+    pub stem: Vec<u32>,
+    /// The tokens of each branch.
+    pub branches: Vec<Vec<u32>>,
+}
+
+/// Which part of a [`Branched`] row a token belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// Seen by every branch.
+    Stem,
+    /// Seen by itself only.
+    Nth(usize),
 }
 
 /// Where the visual tokens of one image stand.
@@ -47,12 +68,30 @@ impl Sequences {
             mask.splice(at..at, std::iter::repeat_n(false, missing));
             valid.push(mask);
         }
-        Self { rows, valid, image_token, placed: None }
+        Self { rows, valid, branches: None, image_token, placed: None }
+    }
+
+    /// Rows with branches, one branch behind another, padded on the right.
+    pub fn branched(rows: &[Branched], image_token: Option<u32>, pad: u32) -> Self {
+        let tokens =
+            rows.iter().map(|row| [std::slice::from_ref(&row.stem), row.branches.as_slice()].concat().concat());
+        let mut sequences = Self::new(tokens.collect(), image_token, pad, Padding::Right);
+        let length = sequences.tokens();
+        let part_of = |row: &Branched| {
+            let nth = |(nth, branch): (usize, &Vec<u32>)| std::iter::repeat_n(Branch::Nth(nth), branch.len());
+            let mut parts = vec![Branch::Stem; row.stem.len()];
+            parts.extend(row.branches.iter().enumerate().flat_map(nth));
+            // Padding is a further branch, so that no token sees it.
+            parts.resize(length, Branch::Nth(row.branches.len()));
+            parts
+        };
+        sequences.branches = Some(rows.iter().map(part_of).collect());
+        sequences
     }
 
     /// One row, without padding.
     pub fn single(row: Vec<u32>, image_token: Option<u32>) -> Self {
-        Self { valid: vec![vec![true; row.len()]], rows: vec![row], image_token, placed: None }
+        Self { valid: vec![vec![true; row.len()]], rows: vec![row], branches: None, image_token, placed: None }
     }
 
     /// Gives the tokens so far positions of their own, where visual tokens do not simply follow one
@@ -93,7 +132,12 @@ impl Sequences {
         self.image_token
     }
 
-    /// Appends one generated token to each row.
+    /// Which branch each token of one row belongs to; none where no row has branches.
+    pub fn branches(&self, row: usize) -> Option<&[Branch]> {
+        self.branches.as_ref().map(|rows| rows[row].as_slice())
+    }
+
+    /// Appends one generated token to each row; rows with branches cannot grow.
     pub fn push(&mut self, next: &[u32]) {
         for ((row, valid), id) in self.rows.iter_mut().zip(&mut self.valid).zip(next) {
             row.push(*id);
@@ -112,12 +156,17 @@ impl Sequences {
         Tensor::from_data(TensorData::new(ids, [self.batch(), self.tokens() - start]), device)
     }
 
-    /// Position of each token from `start` to `end`: as given, or counted without the padding.
+    /// Position of each token from `start` to `end`: as given, or counted without the padding, where every
+    /// branch goes on from the end of its stem.
     pub fn positions(&self, start: usize, end: usize) -> Positions {
         if let Some(placed) = &self.placed {
             return placed.slice(start..end);
         }
         let mut ids = Vec::with_capacity(self.batch() * (end - start));
+        if let Some(rows) = &self.branches {
+            rows.iter().for_each(|row| ids.extend(&branch_positions(row)[start..end]));
+            return Positions::from_ids(ids, self.batch(), end - start);
+        }
         for valid in &self.valid {
             let mut next = 0;
             for (token, is_token) in valid[..end].iter().enumerate() {
@@ -132,6 +181,9 @@ impl Sequences {
 
     /// The causal mask of tokens `start..end` over tokens `0..end`.
     pub fn mask(&self, start: usize, end: usize, device: &Device) -> AttentionMask {
+        if let Some(rows) = &self.branches {
+            return AttentionMask::branched(rows, start..end, device);
+        }
         let padded = self.valid.iter().any(|row| row[..end].contains(&false));
         let valid = padded.then_some(self.valid.as_slice());
         AttentionMask::causal(self.batch(), end - start, start, valid, device)
@@ -164,4 +216,18 @@ impl Sequences {
         }
         Tensor::from_data(TensorData::new(mask, [images.len(), width]), device)
     }
+}
+
+/// Counts on in each branch from the end of the stem.
+fn branch_positions(row: &[Branch]) -> Vec<i32> {
+    let stem = row.iter().take_while(|branch| **branch == Branch::Stem).count();
+    let (mut last, mut next) = (Branch::Stem, 0);
+    let position = |branch: &Branch| {
+        if *branch != last {
+            (last, next) = (*branch, stem as i32);
+        }
+        next += 1;
+        next - 1
+    };
+    row.iter().map(position).collect()
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::{AttentionMask, Padding, PatchGrid, Positions, Sequences};
+use safevlm_nn::{AttentionMask, Branched, Padding, PatchGrid, Positions, Sequences};
 
 const IMAGE: u32 = 99;
 
@@ -48,6 +48,24 @@ fn padding_is_hidden_from_tokens_and_sees_itself() {
     assert_eq!((lines, shape), (["xxx.", "xxxx", "..x.", "..xx"].map(String::from).to_vec(), [2, 1, 2, 4]));
     let (lines, _) = seen(&rows(Padding::Left).mask(3, 4, &device)).unwrap();
     assert_eq!(lines, ["xxxx", "..xx"]);
+}
+
+#[test]
+fn branches_see_their_stem_and_not_one_another() {
+    let device = device();
+    let rows = [
+        Branched { stem: vec![1, IMAGE], branches: vec![vec![2, 3], vec![4]] },
+        Branched { stem: vec![5], branches: vec![vec![6]] },
+    ];
+    let rows = Sequences::branched(&rows, Some(IMAGE), 0);
+    assert_eq!((rows.row(0), rows.row(1)), (&[1, IMAGE, 2, 3, 4][..], &[5, 6, 0, 0, 0][..]));
+    assert_eq!(rows.visual_tokens(), [1]);
+    assert_eq!(rows.positions(0, 5).axis(0), [0, 1, 2, 3, 2, 0, 1, 1, 2, 3]);
+    let (lines, shape) = seen(&rows.mask(0, 5, &device)).unwrap();
+    assert_eq!(shape, [2, 1, 5, 5]);
+    assert_eq!(lines[..5], ["x....", "xx...", "xxx..", "xxxx.", "xx..x"]);
+    // Padding is seen by no token.
+    assert_eq!(lines[5..7], ["x....", "xx..."]);
 }
 
 #[test]

@@ -1,30 +1,51 @@
 //! Examples to tensors: token rows, the tokens to predict, and the classes.
 
 use safevlm_core::RgbImage;
-use safevlm_nn::{Padding, Sequences};
+use safevlm_nn::{Branched, Sequences};
 
-/// One question about one picture with its answer.
+/// A picture with questions and answers about it.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// Token ids up to where the answer begins, visual tokens expanded.
-    pub prompt: Vec<u32>,
-    /// Token ids of the answer with its end-of-turn token; empty where only the guard is trained.
-    pub answer: Vec<u32>,
+    /// Token ids that all questions follow, visual tokens expanded.
+    pub stem: Vec<u32>,
+    /// The questions, none of which sees another; without any, only the guard is trained.
+    pub turns: Vec<Turn>,
     /// The picture's class; none where it has no label.
     pub label: Option<usize>,
     /// The picture.
     pub image: RgbImage,
 }
 
+impl Example {
+    /// Length of its row.
+    pub(crate) fn tokens(&self) -> usize {
+        let turns = self.turns.iter().map(|turn| turn.question.len() + turn.answer.len());
+        self.stem.len() + turns.sum::<usize>()
+    }
+}
+
+/// One question with its answer.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Token ids from behind the stem to where the answer begins.
+    pub question: Vec<u32>,
+    /// Token ids of the answer with its end-of-turn token.
+    pub answer: Vec<u32>,
+    /// What the answer's tokens count beside those of other turns.
+    pub weight: f32,
+}
+
 /// Examples made ready for a forward pass.
 #[derive(Debug)]
 pub struct Batch {
-    /// Prompts with answers, padded on the right.
+    /// A row an example: its stem, and a branch for each question with its answer.
     pub sequences: Sequences,
     /// Flat index (`row · tokens + token`) of each state that predicts an answer token.
     pub predicting: Vec<i32>,
     /// The token that each of them should predict.
     pub targets: Vec<i32>,
+    /// What each of them counts.
+    pub weights: Vec<f32>,
     /// Rows that have a class.
     pub labelled: Vec<i32>,
     /// Their classes.
@@ -34,22 +55,30 @@ pub struct Batch {
 impl Batch {
     /// Puts `examples` into one batch; `pad` is an id that is never looked at.
     pub fn new(examples: &[Example], image_token: u32, pad: u32) -> Self {
-        let rows: Vec<Vec<u32>> =
-            examples.iter().map(|e| e.prompt.iter().chain(&e.answer).copied().collect()).collect();
-        let sequences = Sequences::new(rows, Some(image_token), pad, Padding::Right);
+        let branched = |example: &Example| Branched {
+            stem: example.stem.clone(),
+            branches: example.turns.iter().map(|turn| [&turn.question[..], &turn.answer].concat()).collect(),
+        };
+        let rows: Vec<Branched> = examples.iter().map(branched).collect();
+        let sequences = Sequences::branched(&rows, Some(image_token), pad);
         let tokens = sequences.tokens();
-        let (mut predicting, mut targets, mut labelled, mut labels) = (vec![], vec![], vec![], vec![]);
+        let (mut predicting, mut targets, mut weights) = (vec![], vec![], vec![]);
+        let (mut labelled, mut labels) = (vec![], vec![]);
         for (row, example) in examples.iter().enumerate() {
-            for (nth, target) in example.answer.iter().enumerate() {
+            let mut begin = row * tokens + example.stem.len();
+            for turn in &example.turns {
                 // The state of the token before predicts it.
-                predicting.push((row * tokens + example.prompt.len() + nth - 1) as i32);
-                targets.push(*target as i32);
+                let first = begin + turn.question.len() - 1;
+                predicting.extend((first..first + turn.answer.len()).map(|at| at as i32));
+                targets.extend(turn.answer.iter().map(|id| *id as i32));
+                weights.extend(turn.answer.iter().map(|_| turn.weight));
+                begin += turn.question.len() + turn.answer.len();
             }
             if let Some(label) = example.label {
                 labelled.push(row as i32);
                 labels.push(label as i32);
             }
         }
-        Self { sequences, predicting, targets, labelled, labels }
+        Self { sequences, predicting, targets, weights, labelled, labels }
     }
 }

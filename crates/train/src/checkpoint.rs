@@ -1,19 +1,22 @@
 //! Checkpoints that a killed run resumes from: written aside, then renamed, so that a folder with the
 //! right name is always whole.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ParamGroup};
-use burn::store::ModuleRecord;
+use burn::module::Module;
+use burn::tensor::Device;
+use safevlm_weights::{Allow, KeyMap, SafetensorsDir, SaveDtype, WeightsError, load_module, save_module};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::optimizer::GroupedAdamW;
 use crate::recipe::Recipe;
+use crate::trainable::Trainable;
 
-const MODULE: &str = "trained.bpk";
-const OPTIMIZER: &str = "optimizer.bpk";
+const MODULE: &str = "trained.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 
 /// Where a run stands. The data follow from the step and the recipe's seed.
@@ -29,7 +32,7 @@ pub(crate) struct State {
 pub(crate) fn save<M: Module>(
     output: &Path,
     model: &M,
-    trained: ParamGroup,
+    trainable: &Trainable,
     optimizer: &GroupedAdamW,
     state: &State,
 ) -> Result<(), TrainError> {
@@ -39,11 +42,9 @@ pub(crate) fn save<M: Module>(
     };
     fs::create_dir_all(output).map_err(write(output))?;
     let aside = tempfile::Builder::new().prefix(".checkpoint").tempdir_in(output).map_err(write(output))?;
-    let record = model.clone().into_record_group(trained);
-    let path = aside.path().join(MODULE);
-    record
-        .save(&path)
-        .map_err(|e| TrainError::Write { path: path.clone(), source: std::io::Error::other(e.to_string()) })?;
+    let trained = trainable.paths(model);
+    let kept = |path: &str| trained.contains(path).then(|| path.to_owned());
+    save_module(&aside.path().join(MODULE), model, SaveDtype::F32, &BTreeMap::new(), &kept)?;
     optimizer.save(&aside.path().join(OPTIMIZER))?;
     let json = serde_json::to_vec_pretty(state)
         .map_err(|e| TrainError::Write { path: output.to_owned(), source: std::io::Error::other(e) })?;
@@ -76,16 +77,22 @@ pub(crate) fn latest(output: &Path, recipe: &Recipe) -> Result<Option<(PathBuf, 
     }
 }
 
-/// Puts a checkpoint's parameters and moments in place of those at hand.
+/// Puts a checkpoint's parameters and moments in place of those at hand; `device` is without autodiff.
 pub(crate) fn restore<M: Module>(
     path: &Path,
     model: M,
     optimizer: GroupedAdamW,
+    device: &Device,
 ) -> Result<(M, GroupedAdamW), TrainError> {
-    let bad = |e: String| TrainError::Checkpoint { path: path.to_owned(), reason: e };
-    let record = ModuleRecord::load(path.join(MODULE)).map_err(|e| bad(e.to_string()))?.allow_partial(true);
-    let model = model.try_load_record(record).map_err(|e| bad(e.to_string()))?;
-    Ok((model, optimizer.load(&path.join(OPTIMIZER))?))
+    let bad = |e: WeightsError| TrainError::Checkpoint { path: path.to_owned(), reason: e.to_string() };
+    let module = SafetensorsDir::open(&path.join(MODULE)).map_err(bad)?;
+    // What is not trained is not in the checkpoint.
+    let allow = Allow::nothing().missing("");
+    let (model, _) = load_module(model, &module, &KeyMap::new(&[]), &allow).map_err(bad)?;
+    match optimizer.load(&path.join(OPTIMIZER), device) {
+        Err(TrainError::Weights(error)) => Err(bad(error)),
+        other => Ok((model, other?)),
+    }
 }
 
 fn name(step: usize) -> String {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use half::f16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safevlm_core::taxonomy::CLASSES;
@@ -27,8 +28,9 @@ const STOP_WORDS: &[&str] = &["a", "an", "the", "of", "in", "on", "under", "with
 
 /// Features of many scenes, with the words that each should become.
 pub(crate) struct Grounding {
-    /// Feature maps, `tokens · width` values each.
-    features: Vec<Vec<f32>>,
+    /// Feature maps, `tokens · width` values each; in half precision, which the features of thousands of
+    /// scenes need to fit into memory.
+    features: Vec<Vec<f16>>,
     shape: [usize; 2],
     /// For each scene, indices into `words`.
     targets: Vec<Vec<usize>>,
@@ -57,7 +59,8 @@ impl Grounding {
             this.shape = [tokens, width];
             let data = features.try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
             let values = data.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
-            this.features.extend(values.chunks(tokens * width).map(<[f32]>::to_vec));
+            this.features
+                .extend(values.chunks(tokens * width).map(|map| map.iter().copied().map(f16::from_f32).collect()));
             for scene in &scenes {
                 let ids = words(feed, &scene.subject, scene.label_id)?;
                 let mut target: Vec<usize> = ids
@@ -85,7 +88,8 @@ impl Grounding {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ (step as u64) << 20);
         let drawn: Vec<usize> = (0..batch).map(|_| rng.random_range(0..self.features.len())).collect();
         let [tokens, width] = self.shape;
-        let features: Vec<f32> = drawn.iter().flat_map(|n| self.features[*n].iter().copied()).collect();
+        let features: Vec<f32> =
+            drawn.iter().flat_map(|n| self.features[*n].iter().copied().map(f16::to_f32)).collect();
         let features = Tensor::<3>::from_data(TensorData::new(features, [batch, tokens, width]), device);
         let mut share = vec![0f32; batch * self.words.len()];
         for (row, scene) in share.chunks_mut(self.words.len()).zip(&drawn) {

@@ -73,7 +73,7 @@ pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summa
 pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
     let begin = Instant::now();
     let (plain, _) = device.open().map_err(safevlm::Error::from)?;
-    let device = plain.autodiff();
+    let device = plain.clone().autodiff();
     device.seed(recipe.seed);
     let cache = Cache::open(None)?;
     let (config, mut model, processor) = load_base(&recipe.base, &cache, &device, progress)?;
@@ -81,14 +81,11 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
         let LoraRecipe { rank, alpha, targets } = &recipe.lora;
         model.language_model = model.language_model.attach_lora(targets, *rank, *alpha);
     }
-    let mut trainable = Trainable::find(&model, recipe.learning_rate.keys())?;
+    let trainable = Trainable::find(&model, recipe.learning_rate.keys())?;
     let mut optimizer = GroupedAdamW::new(recipe, trainable.clone());
     let mut first = 0;
     if let Some((path, state)) = checkpoint::latest(&recipe.output, recipe)? {
-        (model, optimizer) = checkpoint::restore(&path, model, optimizer)?;
-        // The restored parameters have the ids of the run that wrote them.
-        trainable = Trainable::find(&model, recipe.learning_rate.keys())?;
-        optimizer = optimizer.with_trainable(trainable.clone());
+        (model, optimizer) = checkpoint::restore(&path, model, optimizer, &plain)?;
         first = state.step;
     }
     model = trainable.apply(model);
@@ -125,8 +122,10 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
                 }
                 Stage::Guard | Stage::Joint => {
                     let begin = first_scene + at * phase.batch;
-                    let examples = feed.examples(begin..begin + phase.batch, phase.stage == Stage::Joint)?;
+                    let mut examples = feed.examples(begin..begin + phase.batch, phase.stage == Stage::Joint)?;
                     scenes += examples.len();
+                    // Rows of like length in one forward pass leave little padding.
+                    examples.sort_by_key(Example::tokens);
                     joint_step(&model, recipe, phase, &examples, &feed, &device)?
                 }
             };
@@ -145,7 +144,7 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
             bar.inc(1);
             if step % recipe.checkpoint_every == 0 || step == recipe.steps() {
                 let state = State { step, recipe: recipe.clone() };
-                checkpoint::save(&recipe.output, &model, trainable.group(), &optimizer, &state)?;
+                checkpoint::save(&recipe.output, &model, &trainable, &optimizer, &state)?;
             }
         }
     }
@@ -234,12 +233,15 @@ fn joint_step(
 ) -> Result<(GradientsParams, Sums), TrainError> {
     let mut sums = Sums::default();
     let mut gradients = Accumulated::new();
-    for part in examples.chunks(phase.micro_batch) {
-        let share = part.len() as f64 / examples.len() as f64;
-        let batch = Batch::new(part, feed.config.image_token, 0);
+    let parts: Vec<&[Example]> = examples.chunks(phase.micro_batch).collect();
+    let batches: Vec<Batch> = parts.iter().map(|part| Batch::new(part, feed.config.image_token, 0)).collect();
+    // Every answer token and every label counts the same, whichever micro-batch it is in.
+    let all_weights: f32 = batches.iter().flat_map(|batch| &batch.weights).sum();
+    let all_labels: usize = batches.iter().map(|batch| batch.labels.len()).sum();
+    for (part, batch) in parts.into_iter().zip(&batches) {
         let images: Vec<_> = part.iter().map(|example| &example.image).collect();
         let features = model.vision.encode(feed.processor.pixels(&images, device)?);
-        let losses = joint_loss(model, &batch, features, device)?;
+        let mut losses = joint_loss(model, batch, features, device)?;
         if let Some(logits) = &losses.guard_logits {
             let [_, classes] = logits.dims();
             let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
@@ -248,13 +250,17 @@ fn joint_step(
             sums.right += guesses.zip(&batch.labels).filter(|(guess, label)| *guess as i32 == **label).count();
             sums.images += batch.labels.len();
         }
-        for (sum, loss) in [(&mut sums.language, &losses.language), (&mut sums.guard, &losses.guard)] {
+        let weights: f32 = batch.weights.iter().sum();
+        for (sum, loss, share) in [
+            (&mut sums.language, &mut losses.language, f64::from(weights / all_weights)),
+            (&mut sums.guard, &mut losses.guard, batch.labels.len() as f64 / all_labels as f64),
+        ] {
+            *loss = loss.take().map(|loss| loss.mul_scalar(share));
             if let Some(loss) = loss {
-                *sum = Some(sum.unwrap_or(0.0) + share * read(loss.clone().detach())?);
+                *sum = Some(sum.unwrap_or(0.0) + read(loss.clone().detach())?);
             }
         }
         if let Some(loss) = losses.joint(recipe.safety_loss_lambda) {
-            let loss = loss.mul_scalar(share);
             sums.loss += read(loss.clone().detach())?;
             gradients.add(loss.backward(), model);
         }

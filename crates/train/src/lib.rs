@@ -13,7 +13,7 @@ mod optimizer;
 mod recipe;
 mod trainable;
 
-pub use batch::{Batch, Example};
+pub use batch::{Batch, Example, Turn};
 pub use error::TrainError;
 pub use feed::Scenes;
 pub use learner::{Summary, run, run_on};

@@ -6,7 +6,7 @@ use safevlm_nn::{CausalLm, GuardHead, Projector, VisionEncoder, Vlm, vlm::ImageC
 
 use crate::batch::Batch;
 
-/// The parts of the loss of one batch; each is a mean, `[1]`.
+/// The parts of the loss of one batch; each is a (weighted) mean, `[1]`.
 #[derive(Debug)]
 pub struct Losses {
     /// Cross-entropy of the answer tokens; none where no answers are trained.
@@ -49,19 +49,23 @@ pub fn joint_loss<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead>(
     let [rows, tokens, width] = output.hidden.dims();
     let language = (!batch.targets.is_empty()).then(|| {
         let states = output.hidden.reshape([rows * tokens, width]).select(0, indices(&batch.predicting, device));
-        cross_entropy(model.language_model.logits(states), &batch.targets, device)
+        let surprise = surprise(model.language_model.logits(states), &batch.targets, device);
+        let total: f32 = batch.weights.iter().sum();
+        let shares: Vec<f32> = batch.weights.iter().map(|weight| weight / total).collect();
+        let rows = shares.len();
+        (surprise * Tensor::<1>::from_data(TensorData::new(shares, [rows]), device)).sum()
     });
     let guard = output.guard.clone().filter(|_| !batch.labels.is_empty()).map(|logits| {
         let labelled = logits.select(0, indices(&batch.labelled, device));
-        cross_entropy(labelled, &batch.labels, device)
+        surprise(labelled, &batch.labels, device).mean()
     });
     Ok(Losses { language, guard, guard_logits: output.guard })
 }
 
-/// Mean cross-entropy of `logits` (`[rows, classes]`) at the target classes.
-fn cross_entropy(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
+/// Cross-entropy of each row of `logits` (`[rows, classes]`) at its target class, `[rows]`.
+fn surprise(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
     let picked = indices(targets, device).reshape([targets.len(), 1]);
-    log_softmax(logits, 1).gather(1, picked).mean().neg()
+    log_softmax(logits, 1).gather(1, picked).neg().reshape([targets.len()])
 }
 
 fn indices(values: &[i32], device: &Device) -> Tensor<1, Int> {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Gradients, Tensor};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use safevlm_weights::{SafetensorsDir, SaveDtype, TensorSource, Tensors, WeightsError, save_tensors};
 
 use crate::error::TrainError;
 use crate::recipe::Recipe;
@@ -24,24 +25,35 @@ pub fn learning_rate(recipe: &Recipe, step: usize, steps: usize) -> f64 {
     recipe.final_rate + (1.0 - recipe.final_rate) * cosine
 }
 
-/// AdamW over the trained sets. Each set is stepped with its own learning rate.
+/// AdamW (arXiv 1711.05101, with the constants of PyTorch's) over the trained sets, each stepped
+/// with its own learning rate.
+///
+/// Burn's optimizer would do, but reads a checkpoint's moments onto its default device, which
+/// panics where that device is compiled in and not there.
 pub struct GroupedAdamW {
-    optimizer: ModuleOptimizer,
     trainable: Trainable,
+    weight_decay: f64,
     clip_norm: f64,
+    /// By the parameter's path.
+    moments: BTreeMap<String, Moments>,
 }
+
+/// Running means of a parameter's gradient and of its square, flattened.
+struct Moments {
+    mean: Tensor<1>,
+    square: Tensor<1>,
+    steps: i32,
+}
+
+const BETA_1: f64 = 0.9;
+const BETA_2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
 
 impl GroupedAdamW {
     /// An optimizer without history.
     pub fn new(recipe: &Recipe, trainable: Trainable) -> Self {
-        let optimizer = AdamWConfig::new().with_weight_decay(recipe.weight_decay).init();
-        Self { optimizer, trainable, clip_norm: recipe.clip_norm }
-    }
-
-    /// The same optimizer for parameters that got other ids.
-    pub(crate) fn with_trainable(mut self, trainable: Trainable) -> Self {
-        self.trainable = trainable;
-        self
+        let weight_decay = f64::from(recipe.weight_decay);
+        Self { trainable, weight_decay, clip_norm: recipe.clip_norm, moments: BTreeMap::new() }
     }
 
     /// One step with the `gradients` of a loss; `rates` gives each set's learning rate. Returns the
@@ -52,7 +64,7 @@ impl GroupedAdamW {
     /// If the device fails.
     pub fn step<M: Module>(
         &mut self,
-        mut model: M,
+        model: M,
         gradients: GradientsParams,
         rates: &BTreeMap<String, f64>,
     ) -> Result<(M, f64), TrainError> {
@@ -60,28 +72,90 @@ impl GroupedAdamW {
         model.visit(&mut norm);
         let norm = norm.sum.map_or(Ok(0.0), read)?.sqrt();
         let scale = if norm > self.clip_norm { self.clip_norm / norm } else { 1.0 };
-        let mut gradients = gradients;
-        for (set, ids) in &self.trainable.sets {
-            let mut own = Take { ids, scale, from: &mut gradients, into: GradientsParams::new() };
-            model.visit(&mut own);
-            let own = own.into;
-            model = self.optimizer.step(rates[set], model, own);
-        }
+        let sets = self.trainable.sets.iter();
+        let rates = sets.flat_map(|(set, ids)| ids.iter().map(|id| (*id, rates[set]))).collect();
+        let model = model.map(&mut Update { optimizer: self, gradients, rates, scale, path: Vec::new() });
         Ok((model, norm))
     }
 
     /// Writes the moments to `path`.
     pub(crate) fn save(&self, path: &Path) -> Result<(), TrainError> {
-        self.optimizer.save(path).map_err(|e| TrainError::Checkpoint { path: path.to_owned(), reason: e.to_string() })
+        let mut tensors = Tensors::new();
+        for (name, Moments { mean, square, steps }) in &self.moments {
+            let mut put =
+                |part: &str, values: Vec<f32>| tensors.insert(format!("{name}.{part}"), vec![values.len()], values);
+            put("mean", values(mean.clone())?)?;
+            put("square", values(square.clone())?)?;
+            // Whole numbers up to 2^24 are exact in f32.
+            put("steps", vec![*steps as f32])?;
+        }
+        Ok(save_tensors(path, &tensors, SaveDtype::F32, &BTreeMap::new())?)
     }
 
-    /// Reads the moments back; the parameters must have the ids they had.
-    pub(crate) fn load(mut self, path: &Path) -> Result<Self, TrainError> {
-        self.optimizer = self
-            .optimizer
-            .load(path)
-            .map_err(|e| TrainError::Checkpoint { path: path.to_owned(), reason: e.to_string() })?;
+    /// Reads the moments back onto `device`.
+    pub(crate) fn load(mut self, path: &Path, device: &Device) -> Result<Self, TrainError> {
+        let file = SafetensorsDir::open(path)?;
+        for name in file.names() {
+            let Some(parameter) = name.strip_suffix(".steps") else { continue };
+            let moment = |part: &str| {
+                let values = file.read_f32(&format!("{parameter}.{part}"))?;
+                let shape = [values.len()];
+                Ok::<_, WeightsError>(Tensor::from_data(TensorData::new(values, shape), device))
+            };
+            let steps = file.read_f32(&name)?.first().copied().unwrap_or_default() as i32;
+            let moments = Moments { mean: moment("mean")?, square: moment("square")?, steps };
+            self.moments.insert(parameter.to_owned(), moments);
+        }
         Ok(self)
+    }
+}
+
+/// Steps every parameter that has a gradient and a rate.
+struct Update<'a> {
+    optimizer: &'a mut GroupedAdamW,
+    gradients: GradientsParams,
+    rates: BTreeMap<ParamId, f64>,
+    scale: f64,
+    path: Vec<String>,
+}
+
+impl Update<'_> {
+    fn step<const D: usize>(&mut self, value: Tensor<D>, gradient: Tensor<D>, rate: f64) -> Tensor<D> {
+        let shape = gradient.dims();
+        let gradient = gradient.reshape([shape.iter().product::<usize>()]).mul_scalar(self.scale);
+        let square = gradient.clone().square();
+        let path = self.path.join(".");
+        let moments = match self.optimizer.moments.remove(&path) {
+            Some(old) => Moments {
+                mean: old.mean.mul_scalar(BETA_1) + gradient.mul_scalar(1.0 - BETA_1),
+                square: old.square.mul_scalar(BETA_2) + square.mul_scalar(1.0 - BETA_2),
+                steps: old.steps + 1,
+            },
+            None => {
+                Moments { mean: gradient.mul_scalar(1.0 - BETA_1), square: square.mul_scalar(1.0 - BETA_2), steps: 1 }
+            }
+        };
+        let mean = moments.mean.clone().div_scalar(1.0 - BETA_1.powi(moments.steps));
+        let square = moments.square.clone().div_scalar(1.0 - BETA_2.powi(moments.steps));
+        let change = (mean / square.sqrt().add_scalar(EPSILON)).reshape(shape);
+        self.optimizer.moments.insert(path, moments);
+        value.mul_scalar(1.0 - rate * self.optimizer.weight_decay) - change.mul_scalar(rate)
+    }
+}
+
+impl ModuleMapper for Update<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(rate) = self.rates.get(&param.id).copied() else { return param };
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
+        param.map(|value| Tensor::from_inner(self.step(value.inner(), gradient, rate)).require_grad())
     }
 }
 
@@ -122,26 +196,14 @@ impl ModuleVisitor for SquaredNorm<'_> {
     }
 }
 
-struct Take<'a> {
-    ids: &'a [burn::module::ParamId],
-    scale: f64,
-    from: &'a mut GradientsParams,
-    into: GradientsParams,
-}
-
-impl ModuleVisitor for Take<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.ids.contains(&param.id)
-            && let Some(gradient) = self.from.remove::<D>(param.id)
-        {
-            let gradient = if self.scale == 1.0 { gradient } else { gradient.mul_scalar(self.scale) };
-            self.into.register(param.id, gradient);
-        }
-    }
-}
-
 /// Reads a one-element tensor.
 pub(crate) fn read(tensor: Tensor<1>) -> Result<f64, TrainError> {
     let value: f32 = tensor.try_into_scalar().map_err(|e| TrainError::Device(format!("{e:?}")))?;
     Ok(f64::from(value))
+}
+
+/// Reads a flat tensor.
+fn values(tensor: Tensor<1>) -> Result<Vec<f32>, TrainError> {
+    let data = tensor.try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
+    data.try_into_vec().map_err(|e| TrainError::Device(format!("{e:?}")))
 }

@@ -36,8 +36,7 @@ pub struct Recipe {
     /// Highest learning rate of each trained set: `vision`, `projector`, `guard`, `lora`. A set that
     /// is not named stays frozen.
     pub learning_rate: BTreeMap<String, f64>,
-    /// How much likelier than the others each combination's row of a scene is to be asked; 1 where
-    /// it is not named.
+    /// What the answers of each combination count in the loss; 1 where it is not named.
     #[serde(default)]
     pub weight: BTreeMap<Combination, f64>,
     /// The language model's adapters; needed where `learning_rate` names `lora`.

@@ -1,6 +1,6 @@
 //! Which parameters are trained, by the name of their set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::tensor::Tensor;
@@ -38,14 +38,16 @@ impl Trainable {
         Ok(Self { sets })
     }
 
-    /// All trained parameters.
-    pub fn group(&self) -> ParamGroup {
-        ParamGroup::from_ids(self.sets.values().flatten().copied().collect())
-    }
-
     /// Freezes everything in `model` but the trained sets.
     pub fn apply<M: Module>(&self, model: M) -> M {
-        model.set_require_grad(false).set_require_grad_group(self.group(), true)
+        let group = ParamGroup::from_ids(self.sets.values().flatten().copied().collect());
+        model.set_require_grad(false).set_require_grad_group(group, true)
+    }
+
+    /// The paths of all trained parameters of `model`.
+    pub(crate) fn paths(&self, model: &impl Module) -> BTreeSet<String> {
+        let trained = |id: &ParamId| self.sets.values().flatten().any(|own| own == id);
+        parameter_paths(model).into_iter().filter(|(_, id)| trained(id)).map(|(path, _)| path).collect()
     }
 }
 

@@ -6,20 +6,30 @@ use burn::tensor::{Device, Distribution, Tensor};
 use safevlm_core::RgbImage;
 use safevlm_nn::{CausalLm, Projector, Sequences};
 use safevlm_safe_smol::SafeSmol;
-use safevlm_train::{Batch, Example, Losses, joint_loss};
+use safevlm_train::{Batch, Example, Losses, Turn, joint_loss};
 use support::{FEATURES, IMAGE, TOKENS, flex, model, values};
 
 fn example(before: &[u32], after: &[u32], answer: &[u32], label: Option<usize>) -> Example {
-    let prompt = [before, &[IMAGE; TOKENS], after].concat();
-    Example { prompt, answer: answer.to_vec(), label, image: RgbImage::new(1, 1) }
+    asked(before, &[(after, answer, 1.0)], label)
 }
 
-/// Answers and prompts of different lengths, one picture without a label.
+/// One picture with several questions and answers, and what each counts.
+fn asked(before: &[u32], turns: &[(&[u32], &[u32], f32)], label: Option<usize>) -> Example {
+    let turn = |(question, answer, weight): &(&[u32], &[u32], f32)| Turn {
+        question: question.to_vec(),
+        answer: answer.to_vec(),
+        weight: *weight,
+    };
+    let turns = turns.iter().filter(|(_, answer, _)| !answer.is_empty()).map(turn).collect();
+    Example { stem: [before, &[IMAGE; TOKENS]].concat(), turns, label, image: RgbImage::new(1, 1) }
+}
+
+/// Answers and prompts of different lengths, one picture without a label, one asked about twice.
 fn examples() -> Vec<Example> {
     vec![
         example(&[1, 2], &[3, 4, 5], &[60, 61, 62], Some(16)),
         example(&[7], &[8], &[70], None),
-        example(&[], &[9, 10], &[80, 81, 82, 83, 84], Some(0)),
+        asked(&[], &[(&[9, 10], &[80, 81, 82, 83, 84], 1.0), (&[11], &[90, 91], 2.5)], Some(0)),
     ]
 }
 
@@ -49,30 +59,37 @@ fn the_loss_equals_one_by_hand() {
     let (examples, features) = (examples(), features(3, &device));
     let (mut answers, mut classes) = (vec![], vec![]);
     for (nth, example) in examples.iter().enumerate() {
-        // Each row alone and without padding.
-        let row = [example.prompt.clone(), example.answer.clone()].concat();
-        let sequences = Sequences::single(row, Some(IMAGE));
-        let visual = model.projector.project(features.clone().narrow(0, nth, 1));
-        let output = model.forward(&sequences, Some(visual), None, &device).unwrap();
-        let [_, tokens, width] = output.hidden.dims();
-        let logits = values(model.language_model.logits(output.hidden.reshape([tokens, width])));
-        let logits: Vec<&[f32]> = logits.chunks(IMAGE as usize).collect();
-        for (at, token) in example.answer.iter().enumerate() {
-            answers.push(surprise(logits[example.prompt.len() + at - 1], *token as usize));
+        let mut guard = None;
+        for turn in &example.turns {
+            // Each question alone and without padding.
+            let row = [&example.stem[..], &turn.question, &turn.answer].concat();
+            let sequences = Sequences::single(row, Some(IMAGE));
+            let visual = model.projector.project(features.clone().narrow(0, nth, 1));
+            let output = model.forward(&sequences, Some(visual), None, &device).unwrap();
+            let [_, tokens, width] = output.hidden.dims();
+            let logits = values(model.language_model.logits(output.hidden.reshape([tokens, width])));
+            let logits: Vec<&[f32]> = logits.chunks(IMAGE as usize).collect();
+            let first = example.stem.len() + turn.question.len() - 1;
+            for (at, token) in turn.answer.iter().enumerate() {
+                answers.push((surprise(logits[first + at], *token as usize), f64::from(turn.weight)));
+            }
+            guard = output.guard;
         }
-        if let Some(label) = example.label {
-            classes.push(surprise(&values(output.guard.unwrap()), label));
+        if let (Some(label), Some(guard)) = (example.label, guard) {
+            classes.push(surprise(&values(guard), label));
         }
     }
-    assert_eq!((answers.len(), classes.len()), (9, 2));
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    assert_eq!((answers.len(), classes.len()), (11, 2));
+    let weights: f64 = answers.iter().map(|(_, weight)| weight).sum();
+    let language = answers.iter().map(|(surprise, weight)| surprise * weight).sum::<f64>() / weights;
+    let guard = classes.iter().sum::<f64>() / classes.len() as f64;
     let losses = losses(&model, &examples, &features, &device);
     let close = |what: &str, ours: f64, by_hand: f64| {
         assert!((ours - by_hand).abs() < 1e-4, "{what}: {ours}, by hand {by_hand}");
     };
-    close("language", scalar(&losses.language), mean(&answers));
-    close("guard", scalar(&losses.guard), mean(&classes));
-    close("joint", scalar(&losses.joint(0.25)), mean(&answers) + 0.25 * mean(&classes));
+    close("language", scalar(&losses.language), language);
+    close("guard", scalar(&losses.guard), guard);
+    close("joint", scalar(&losses.joint(0.25)), language + 0.25 * guard);
     assert_eq!(losses.guard_logits.unwrap().dims(), [3, 20]);
 }
 
@@ -88,13 +105,15 @@ fn only_answer_tokens_are_predicted() {
         change(&mut examples[0]);
         loss(&examples)
     };
-    // Row 0: two tokens, four visual ones, three tokens, of which the last predicts the answer.
-    for place in [0, 1, 6, 7] {
-        assert_eq!(changed(&|e| e.prompt[place] = 200), usual, "prompt token {place} is predicted or predicts");
+    for place in [0, 1] {
+        assert_eq!(changed(&|e| e.stem[place] = 200), usual, "stem token {place} is predicted or predicts");
+        let place = &|e: &mut Example| e.turns[0].question[place] = 200;
+        assert_eq!(changed(place), usual, "a question's token is predicted or predicts");
     }
-    assert_ne!(changed(&|e| e.prompt[8] = 200), usual, "the last prompt token must predict the first of the answer");
+    let last = changed(&|e| e.turns[0].question[2] = 200);
+    assert_ne!(last, usual, "the last prompt token must predict the first of the answer");
     for place in 0..3 {
-        assert_ne!(changed(&|e| e.answer[place] = 200), usual, "answer token {place} is not predicted");
+        assert_ne!(changed(&|e| e.turns[0].answer[place] = 200), usual, "answer token {place} is not predicted");
     }
     // The padding behind a shorter row neither predicts nor is predicted.
     let batch = |pad| joint_loss(&model, &Batch::new(&examples(), IMAGE, pad), features.clone(), &device).unwrap();

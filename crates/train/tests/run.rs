@@ -147,7 +147,7 @@ fn resumes(root: &Path, sets: &PictureSets) {
         matches!(error, TrainError::OtherRecipe { .. }) && error.to_string().contains("checkpoint-000006"),
         "{error}"
     );
-    for file in ["optimizer.bpk", "trained.bpk", "state.json"] {
+    for file in ["optimizer.safetensors", "trained.safetensors", "state.json"] {
         let path = killed.output.join("checkpoint-000006").join(file);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use safevlm_core::RgbImage;
 use safevlm_nn::{AttachLora, Linear, LinearConfig, VisionEncoder};
 use safevlm_safe_smol::SafeSmol;
-use safevlm_train::{Batch, Example, GroupedAdamW, TrainError, Trainable, joint_loss, parameter_paths};
+use safevlm_train::{Batch, Example, GroupedAdamW, TrainError, Trainable, Turn, joint_loss, parameter_paths};
 use support::{IMAGE, RECIPE, TOKENS, flex, model, recipe, values};
 
 fn names(sets: &[&str]) -> Vec<String> {
@@ -20,8 +20,8 @@ fn names(sets: &[&str]) -> Vec<String> {
 /// Gradients of the joint loss of two examples.
 fn gradients(model: &SafeSmol, device: &Device) -> GradientsParams {
     let example = |label| Example {
-        prompt: [&[1, 2][..], &[IMAGE; TOKENS], &[3]].concat(),
-        answer: vec![4, 5],
+        stem: [&[1, 2][..], &[IMAGE; TOKENS]].concat(),
+        turns: vec![Turn { question: vec![3], answer: vec![4, 5], weight: 1.0 }],
         label: Some(label),
         image: RgbImage::new(1, 1),
     };

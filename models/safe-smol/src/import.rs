@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::error::SafeSmolError;
 use crate::keys::checkpoint_name;
 use crate::processor::IMAGE_TOKEN;
+use crate::trained::{LANGUAGE_MODEL, merge_adapter, overlay};
 
 /// The trained part: projector, guard and the language model's adapters, in half precision.
 pub const TRAINED: &[u8] = include_bytes!("../weights/safe-smol.safetensors");
@@ -86,7 +87,7 @@ pub fn import(flavour: Flavour, fetcher: &Fetcher, progress: bool) -> Result<Pat
     let mut parts = vision_tower(&paths[1])?;
     add_fresh_head(&mut parts, &language_model)?;
     if flavour == Flavour::Trained {
-        overlay(&mut parts, &SafetensorsDir::open(&trained)?)?;
+        overlay(&mut parts, &SafetensorsDir::open(&trained)?, &language_model)?;
         std::fs::remove_file(&trained).map_err(|source| SafeSmolError::Write { path: trained, source })?;
     }
     write_files(staged.path(), &staged, &language_model)?;
@@ -130,33 +131,6 @@ fn add_fresh_head(parts: &mut Tensors, language_model: &LlamaGguf) -> Result<(),
         parts.insert(checkpoint_name(&format!("{field}.bias")), vec![output], draw(output))?;
     }
     Ok(())
-}
-
-/// Replaces the parts that were trained, and adds the adapters.
-fn overlay(parts: &mut Tensors, trained: &SafetensorsDir) -> Result<(), WeightsError> {
-    for name in trained.names() {
-        let shape = trained.info(&name).map(|info| info.shape).unwrap_or_default();
-        parts.remove(&name);
-        parts.insert(name.clone(), shape, trained.read_f32(&name)?)?;
-    }
-    Ok(())
-}
-
-/// `W + B · A`, where an adapter for `name` is among `parts`. Its `B` holds the scale already.
-fn merge_adapter(name: &str, values: &mut [f32], parts: &Tensors) {
-    let base = name.trim_end_matches(".weight");
-    let a = parts.get(&format!("{base}.lora_A.weight"));
-    let b = parts.get(&format!("{base}.lora_B.weight"));
-    let (Some((a_shape, a)), Some((b_shape, b))) = (a, b) else { return };
-    let (rank, input, output) = (a_shape[0], a_shape[1], b_shape[0]);
-    if a_shape.len() != 2 || b_shape != [output, rank] || values.len() != output * input {
-        return;
-    }
-    for (row, b) in values.chunks_mut(input).zip(b.chunks(rank)) {
-        for (a, share) in a.chunks(input).zip(b) {
-            row.iter_mut().zip(a).for_each(|(w, a)| *w += share * a);
-        }
-    }
 }
 
 fn text_config(language_model: &LlamaGguf) -> Result<(Value, usize), SafeSmolError> {
@@ -220,7 +194,7 @@ fn write_weights(
     let own = tensors.len();
     for name in language_model.names() {
         let shape = language_model.info(&name).map(|info| info.shape).unwrap_or_default();
-        tensors.push((format!("language_model.{name}"), shape));
+        tensors.push((format!("{LANGUAGE_MODEL}{name}"), shape));
     }
     let mut writer = SafetensorsWriter::create(path, &tensors, SaveDtype::F32, &BTreeMap::new())?;
     let bar = if progress { ProgressBar::new(tensors.len() as u64) } else { ProgressBar::hidden() };
@@ -232,7 +206,7 @@ fn write_weights(
             let (_, values) = parts.get(name).unwrap_or_default();
             writer.write(name, values)?;
         } else {
-            let mut values = language_model.read_f32(name.trim_start_matches("language_model."))?;
+            let mut values = language_model.read_f32(name.trim_start_matches(LANGUAGE_MODEL))?;
             merge_adapter(name, &mut values, parts);
             writer.write(name, &values)?;
         }

@@ -7,6 +7,7 @@ mod import;
 mod keys;
 mod model;
 mod processor;
+mod trained;
 
 pub use config::SafeSmolConfig;
 pub use error::SafeSmolError;
