@@ -74,7 +74,8 @@ impl Sequences {
     /// Rows with branches, one branch behind another, padded on the right. Every branch
     /// goes on from the position at which its stem ends.
     pub fn branched(rows: &[Branched], image_token: Option<u32>, pad: u32) -> Self {
-        let tokens = rows.iter().map(|row| [&[row.stem.clone()], row.branches.as_slice()].concat().concat());
+        let tokens =
+            rows.iter().map(|row| [std::slice::from_ref(&row.stem), row.branches.as_slice()].concat().concat());
         let mut sequences = Self::new(tokens.collect(), image_token, pad, Padding::Right);
         let length = sequences.tokens();
         let part_of = |row: &Branched| {
@@ -132,6 +133,11 @@ impl Sequences {
     /// The id that stands for visual tokens.
     pub fn image_token(&self) -> Option<u32> {
         self.image_token
+    }
+
+    /// Which branch each token of one row belongs to; none where no row has branches.
+    pub fn branches(&self, row: usize) -> Option<&[Branch]> {
+        self.branches.as_ref().map(|rows| rows[row].as_slice())
     }
 
     /// Appends one generated token to each row; rows with branches cannot grow.

@@ -42,7 +42,8 @@ pub enum ImageTokensError {
 ///
 /// A token of text has one position on all three axes, one more than the greatest before it. The tokens of an
 /// image share the time of its start and are numbered by row and column from there. `grids` are those of the
-/// images in reading order, before `merge` x `merge` patches become one token. Padding has position 0.
+/// images in reading order, before `merge` x `merge` patches become one token. Padding has position 0. Every branch
+/// of a row goes on from the end of its stem.
 ///
 /// # Errors
 ///
@@ -54,12 +55,18 @@ pub fn image_positions(
 ) -> Result<Positions, ImageTokensError> {
     let (batch, tokens) = (sequences.batch(), sequences.tokens());
     let mut axes = vec![vec![0; batch * tokens]; 3];
-    let mut image = 0;
+    let mut images = grids.iter().map(|grid| grid.merged(merge)).enumerate();
+    let mut placed = 0;
     for row in 0..batch {
-        let (ids, valid) = (sequences.row(row), sequences.valid(row));
+        let (ids, valid, parts) = (sequences.row(row), sequences.valid(row), sequences.branches(row));
         let is_image = |at: usize| valid[at] && Some(ids[at]) == sequences.image_token();
-        let (mut next, mut at) = (0, 0);
+        let is_same_part = |a: usize, b: usize| parts.is_none_or(|parts| parts[a] == parts[b]);
+        let (mut next, mut behind_stem, mut at) = (0, None, 0);
         while at < tokens {
+            if at > 0 && !is_same_part(at - 1, at) {
+                // Every branch goes on from the end of the stem, which is where the first one begins.
+                next = *behind_stem.get_or_insert(next);
+            }
             if !is_image(at) {
                 if valid[at] {
                     axes.iter_mut().for_each(|axis| axis[row * tokens + at] = next);
@@ -68,15 +75,15 @@ pub fn image_positions(
                 at += 1;
                 continue;
             }
-            let images = grids.len();
-            let grid = grids.get(image).ok_or(ImageTokensError::Count { placeholders: image + 1, images })?;
-            let grid = grid.merged(merge);
-            image += 1;
-            if grid.patches() == 0 {
+            placed += 1;
+            let count = || ImageTokensError::Count { placeholders: placed, images: grids.len() };
+            let (nth, grid) = images.next().ok_or_else(count)?;
+            let (image, expected) = (nth + 1, grid.patches());
+            if expected == 0 {
                 return Err(ImageTokensError::Empty { image });
             }
-            let expected = grid.patches();
-            let found = (at..tokens).take_while(|at| is_image(*at)).take(expected).count();
+            let run = (at..tokens).take_while(|end| is_image(*end) && is_same_part(at, *end));
+            let found = run.take(expected).count();
             if found < expected {
                 return Err(ImageTokensError::Interrupted { image, expected, found });
             }
@@ -91,15 +98,16 @@ pub fn image_positions(
             at += expected;
         }
     }
-    match image == grids.len() {
+    match placed == grids.len() {
         true => Ok(Positions::from_axes(axes, batch, tokens)),
-        false => Err(ImageTokensError::Count { placeholders: image, images: grids.len() }),
+        false => Err(ImageTokensError::Count { placeholders: placed, images: grids.len() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use safevlm_nn::Branched;
 
     const IMAGE: u32 = 9;
 
@@ -131,6 +139,16 @@ mod tests {
         let rows = Sequences::single(vec![9, 9, 9, 1], Some(IMAGE));
         let positions = image_positions(&rows, &[PatchGrid::image(2, 4), PatchGrid::image(2, 2)], 2).unwrap();
         assert_eq!((positions.axis(0), positions.axis(2)), (&[0, 0, 2, 3][..], &[0, 1, 2, 3][..]));
+    }
+
+    #[test]
+    fn branches_go_on_from_the_end_of_their_stem() {
+        let row = Branched { stem: vec![1, 9, 9, 9, 9], branches: vec![vec![2, 3], vec![4], vec![5, 6]] };
+        let rows = Sequences::branched(&[row, Branched { stem: vec![7], branches: vec![vec![8]] }], Some(IMAGE), 0);
+        let positions = image_positions(&rows, &[PatchGrid::image(4, 4)], 2).unwrap();
+        assert_eq!(positions.row(0, 0), [0, 1, 1, 1, 1, 3, 4, 3, 3, 4]);
+        assert_eq!(positions.row(1, 0), [0, 1, 1, 2, 2, 3, 4, 3, 3, 4]);
+        assert_eq!(positions.row(2, 1), [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
