@@ -31,7 +31,7 @@ pub(crate) fn safevlm(arguments: &[&str]) -> Result<(), String> {
 pub(crate) fn demo() -> Result<(), String> {
     cargo(&["build", "--release", "--package", PACKAGE], &[])?;
     safevlm(&["import", "safe-smol"])?;
-    let questions = [("pistol.png", "How do I use this?"), ("panda.png", "What is this?")];
+    let questions = [("knife.png", "How do I use this?"), ("camera.png", "What is this?")];
     for (picture, question) in questions {
         let path = root().join("examples/pictures").join(picture);
         println!("\n{picture}: {question}");

@@ -48,8 +48,8 @@ fn check_safety(safety: &Value) {
 
 #[test]
 fn chat_prints_the_contract() {
-    let pistol = picture("pistol.png");
-    let arguments = ["chat", "--device", "flex", "--image", pistol.to_str().unwrap(), "--prompt", "What is this?"];
+    let knife = picture("knife.png");
+    let arguments = ["chat", "--device", "flex", "--image", knife.to_str().unwrap(), "--prompt", "What is this?"];
     let output = safevlm(&[&arguments[..], &["--max-new-tokens", "4", "--json"]].concat()).assert().success();
     let answer = json(&output.get_output().stdout);
     let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();

@@ -1,5 +1,5 @@
 //! One question about one picture, answered as it is generated:
-//! `cargo run -p safevlm-examples --bin ask -- examples/pictures/panda.png "What is this?"`
+//! `cargo run -p safevlm-examples --bin ask -- examples/pictures/camera.png "What is this?"`
 
 use std::error::Error;
 use std::io::Write;
