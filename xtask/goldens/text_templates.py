@@ -84,7 +84,7 @@ def vicuna(sentence: str) -> list:
     for messages in CONVERSATIONS.values():
         prompt = None
         for message in messages:
-            text = "<image>\n" * message["parts"].count(None) + "".join(p for p in message["parts"] if p is not None)
+            text = "".join("<image>\n" if part is None else part for part in message["parts"])
             if message["role"] == "system":
                 prompt = text + " "
                 continue

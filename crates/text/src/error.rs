@@ -37,7 +37,9 @@ pub enum TextError {
         reason: String,
     },
     /// `tokenizer.model` is damaged, or of a kind whose ids would come out wrong.
-    #[error("{path}: is no SentencePiece model for this program ({source}): import the model again, with its tokenizer.json")]
+    #[error(
+        "{path}: is no SentencePiece model for this program ({source}): import the model again, with its tokenizer.json"
+    )]
     SentencePiece {
         /// The file.
         path: PathBuf,

@@ -31,7 +31,8 @@ pub(crate) fn dumps(value: &Value, options: &Kwargs, indent_limit: usize) -> Res
         None => [if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()],
     };
     let flag = |name| options.get::<Option<bool>>(name).map(Option::unwrap_or_default);
-    let style = Style { ensure_ascii: flag("ensure_ascii")?, indent, sort_keys: flag("sort_keys")?, between, after_key };
+    let style =
+        Style { ensure_ascii: flag("ensure_ascii")?, indent, sort_keys: flag("sort_keys")?, between, after_key };
     options.assert_all_used()?;
     if indent.is_some_and(|width| width > indent_limit) || style.between.len() + style.after_key.len() > indent_limit {
         return Err(refuse("the template indents too far"));

@@ -8,7 +8,7 @@ use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::sequence::Sequence;
 use tokenizers::decoders::strip::Strip;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::Replace;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::processors::template::TemplateProcessing;
@@ -159,7 +159,7 @@ fn special_tokens(config: &Map<String, Value>) -> Vec<AddedToken> {
 fn build(model: &SentencePieceModel, settings: &Settings) -> Result<Tokenizer, String> {
     let text = |e: tokenizers::Error| e.to_string();
     let vocab = (0..).zip(&model.pieces).map(|(id, piece)| (piece.text.clone(), id));
-    let vocab: std::collections::HashMap<String, u32> = vocab.collect();
+    let vocab: Vocab = vocab.collect();
     let bpe = BPE::builder().vocab_and_merges(vocab, model.merges()).fuse_unk(true).byte_fallback(true).build();
     let mut tokenizer = Tokenizer::new(bpe.map_err(text)?);
 
@@ -197,9 +197,10 @@ fn build(model: &SentencePieceModel, settings: &Settings) -> Result<Tokenizer, S
         frame.extend(begin);
         frame.push("$A");
         frame.extend(end);
-        let ids = begin.iter().chain(&end).filter_map(|token| {
-            tokenizer.token_to_id(token).map(|id| ((*token).to_owned(), id))
-        });
+        let ids = begin
+            .iter()
+            .chain(&end)
+            .filter_map(|token| tokenizer.token_to_id(token).map(|id| ((*token).to_owned(), id)));
         let processor = TemplateProcessing::builder()
             .try_single(frame)
             .map_err(|e| e.to_string())?

@@ -7,29 +7,16 @@ const BREAK: char = '\u{200b}';
 /// Stands for a marker of one character, which cannot be split.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Strings that mean something to a model.
+/// Strings that mean something to a model, by their first character, so that text is read once however
+/// many there are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Markers {
-    /// By the first character, so that text is read once however many markers there are.
-    by_first: HashMap<char, Vec<String>>,
-    /// Markers that count at the beginning of a word only: `USER:`, but not the end of `SUPERUSER:`.
-    words: HashMap<char, Vec<String>>,
-}
+pub(crate) struct Markers(HashMap<char, Vec<String>>);
 
 impl Markers {
-    /// Adds a marker that counts wherever it stands.
+    /// Adds a marker.
     pub(crate) fn add(&mut self, marker: &str) {
-        Self::insert(&mut self.by_first, marker);
-    }
-
-    /// Adds a marker that counts at the beginning of a word.
-    pub(crate) fn add_word(&mut self, marker: &str) {
-        Self::insert(&mut self.words, marker);
-    }
-
-    fn insert(map: &mut HashMap<char, Vec<String>>, marker: &str) {
         if let Some(first) = marker.chars().next() {
-            let known = map.entry(first).or_default();
+            let known = self.0.entry(first).or_default();
             if !known.iter().any(|known| known == marker) {
                 known.push(marker.to_owned());
             }
@@ -39,20 +26,28 @@ impl Markers {
     /// `text` with a zero-width space behind the first character of every marker in it, overlapping
     /// ones included.
     pub(crate) fn neutralise(&self, text: &str) -> String {
-        let mut safe = String::with_capacity(text.len());
-        let mut in_word = false;
-        for (at, first) in text.char_indices() {
-            let starts = |map: &HashMap<char, Vec<String>>| {
-                let found = map.get(&first).into_iter().flatten().filter(|marker| text[at..].starts_with(*marker));
-                found.map(String::len).min()
-            };
-            let found = starts(&self.by_first).or_else(|| if in_word { None } else { starts(&self.words) });
-            match found {
-                Some(length) if length == first.len_utf8() => safe.push(REPLACEMENT),
-                Some(_) => safe.extend([first, BREAK]),
-                None => safe.push(first),
+        self.neutralise_all(&[text]).concat()
+    }
+
+    /// Texts of which none, and no two put together, has a marker.
+    pub(crate) fn neutralise_all<T: AsRef<str>>(&self, texts: &[T]) -> Vec<String> {
+        let whole: String = texts.iter().map(AsRef::as_ref).collect();
+        let mut start = 0;
+        let mut safe = Vec::with_capacity(texts.len());
+        for text in texts {
+            let end = start + text.as_ref().len();
+            let mut part = String::with_capacity(end - start);
+            for (at, first) in whole[start..end].char_indices() {
+                let rest = &whole[start + at..];
+                let found = self.0.get(&first).into_iter().flatten().filter(|marker| rest.starts_with(*marker));
+                match found.map(String::len).min() {
+                    Some(length) if length == first.len_utf8() => part.push(REPLACEMENT),
+                    Some(_) => part.extend([first, BREAK]),
+                    None => part.push(first),
+                }
             }
-            in_word = first.is_alphanumeric();
+            safe.push(part);
+            start = end;
         }
         safe
     }
@@ -65,8 +60,7 @@ mod tests {
     #[test]
     fn every_marker_is_broken_and_nothing_else() {
         let mut markers = Markers::default();
-        ["<s>", "<a<a", "§"].map(|marker| markers.add(marker));
-        markers.add_word("USER:");
+        ["<s>", "<a<a", "§", "USER:"].map(|marker| markers.add(marker));
         for (text, safe) in [
             ("", ""),
             ("a < s > <t>", "a < s > <t>"),
@@ -75,10 +69,11 @@ mod tests {
             ("<<s>", "<<\u{200b}s>"),
             ("5§6", "5\u{fffd}6"),
             ("USER: x USER:", "U\u{200b}SER: x U\u{200b}SER:"),
-            ("SUPERUSER: user: USER", "SUPERUSER: user: USER"),
-            (".USER:", ".U\u{200b}SER:"),
+            ("user: USER", "user: USER"),
         ] {
             assert_eq!(markers.neutralise(text), safe);
         }
+        // Some templates write a message's images first and then its texts.
+        assert_eq!(markers.neutralise_all(&["a <", "s", "> b"]), ["a <\u{200b}", "s", "> b"]);
     }
 }

@@ -22,7 +22,9 @@ impl Content {
     /// A message's content: its texts, and `None` for every image.
     pub(crate) fn write(self, stretches: impl Iterator<Item = Option<String>>, placeholder: &str) -> Value {
         match self {
-            Self::Text => stretches.map(|text| text.unwrap_or_else(|| placeholder.to_owned())).collect::<String>().into(),
+            Self::Text => {
+                stretches.map(|text| text.unwrap_or_else(|| placeholder.to_owned())).collect::<String>().into()
+            }
             Self::Parts => stretches
                 .map(|text| match text {
                     Some(text) => json!({ "type": "text", "text": text }),
@@ -46,22 +48,21 @@ pub(crate) fn content(render: impl Fn(Vec<Value>) -> Result<String, minijinja::E
 /// Role markers that end with a colon, such as Vicuna's `USER:` and `ASSISTANT:`: what stands before
 /// each text, apart from white space and special tokens. Roles that are special tokens are not among
 /// them; those the tokenizer knows.
-pub(crate) fn roles(
-    content: Content,
-    render: impl Fn(Vec<Value>) -> Result<String, minijinja::Error>,
-) -> Vec<String> {
+pub(crate) fn roles(content: Content, render: impl Fn(Vec<Value>) -> Result<String, minijinja::Error>) -> Vec<String> {
     let message = |role: &str, text: &str| {
         let content = content.write(std::iter::once(Some(text.to_owned())), "");
         json!({ "role": role, "content": content })
     };
-    let Ok(prompt) = render(vec![message("user", QUESTION), message("assistant", ANSWER), message("user", MORE)]) else {
+    let Ok(prompt) = render(vec![message("user", QUESTION), message("assistant", ANSWER), message("user", MORE)])
+    else {
         return Vec::new();
     };
     let starts = [QUESTION, ANSWER, MORE].iter().filter_map(|text| prompt.find(text)).map(|at| &prompt[..at]);
     let mut roles = Vec::new();
     for before in starts.chain([prompt.as_str()]) {
         let before = before.trim_end();
-        let word = before.rsplit(|c: char| c.is_whitespace() || matches!(c, '>' | ']' | '|')).next().unwrap_or_default();
+        let word =
+            before.rsplit(|c: char| c.is_whitespace() || matches!(c, '>' | ']' | '|')).next().unwrap_or_default();
         let name = word.trim_end_matches(':');
         if word.len() == name.len() + 1 && name.len() > 1 && !roles.iter().any(|role| role == word) {
             roles.push(word.to_owned());

@@ -152,9 +152,15 @@ mod tests {
         let read = |message: &[u8]| Fields::new(message).last().map(|field| field.map(|field| field.number));
         assert_eq!(read(&[]), None);
         assert_eq!(read(&[0x08]), Some(Err(WireError::Truncated)));
-        assert_eq!(read(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Some(Err(WireError::Truncated)));
+        assert_eq!(
+            read(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+            Some(Err(WireError::Truncated))
+        );
         assert_eq!(read(&[0x12, 5, 1, 2]), Some(Err(WireError::Truncated)));
-        assert_eq!(read(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), Some(Err(WireError::Varint)));
+        assert_eq!(
+            read(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
+            Some(Err(WireError::Varint))
+        );
         assert_eq!(read(&[0xff; 11]), Some(Err(WireError::Varint)));
         assert_eq!(read(&[0x0b]), Some(Err(WireError::Kind(3))));
         assert_eq!(Fields::new(&[0x0a, 1, 0xff]).next().unwrap().unwrap().text(), Err(WireError::Text(1)));

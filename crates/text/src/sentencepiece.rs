@@ -80,6 +80,7 @@ impl SentencePieceModel {
         let mut pieces = Vec::new();
         // The format's default is Unigram.
         let mut model_type = 1;
+        let mut normalizer: &[u8] = &[];
         for field in Fields::new(file) {
             let field = field?;
             match field.number {
@@ -94,13 +95,14 @@ impl SentencePieceModel {
                         model_type = given;
                     }
                 }
-                3 => check_normalizer(field.bytes()?)?,
+                3 => normalizer = field.bytes()?,
                 _ => {}
             }
         }
         if model_type != MODEL_TYPE_BPE {
             return Err(SentencePieceError::ModelType(model_type));
         }
+        check_normalizer(normalizer)?;
         let mut seen = HashSet::with_capacity(pieces.len());
         if let Some(nth) = pieces.iter().position(|piece| piece.text.is_empty() || !seen.insert(piece.text.as_str())) {
             return Err(SentencePieceError::PieceText(nth));

@@ -87,13 +87,13 @@ impl ChatTemplate {
     ) -> Result<String, TextError> {
         let markers = self.markers(placeholder, tokenizer);
         let message = |message: &Message| {
-            // Texts that meet are neutralised together: a special token torn into two parts would become
-            // whole again.
+            // Texts that meet are one text, and those that a template may put together are neutralised
+            // together: a special token torn into two parts would become whole again.
             let stretches = message.parts.chunk_by(|a, b| matches!((a, b), (Part::Text(_), Part::Text(_))));
-            let stretches = stretches.map(|parts| match parts {
-                [Part::Image(_), ..] => None,
-                texts => Some(markers.neutralise(&texts.iter().filter_map(text_of).collect::<String>())),
-            });
+            let stretches: Vec<Option<String>> = stretches.map(text_of).collect();
+            let texts: Vec<&str> = stretches.iter().flatten().map(String::as_str).collect();
+            let mut texts = markers.neutralise_all(&texts).into_iter();
+            let stretches = stretches.iter().map(|text| text.as_ref().and_then(|_| texts.next()));
             let content = self.content.write(stretches, placeholder);
             json!({ "role": message.role.as_str(), "content": content })
         };
@@ -112,9 +112,10 @@ impl ChatTemplate {
     fn markers(&self, placeholder: &str, tokenizer: &TextTokenizer) -> Markers {
         let mut markers = tokenizer.markers().clone();
         markers.add(placeholder);
-        let written = |token: &&str| token.chars().count() > 1 && !token.trim().is_empty() && self.source.contains(*token);
+        let written =
+            |token: &&str| token.chars().count() > 1 && !token.trim().is_empty() && self.source.contains(*token);
         tokenizer.plain_added().filter(written).for_each(|token| markers.add(token));
-        self.roles.iter().for_each(|role| markers.add_word(role));
+        self.roles.iter().for_each(|role| markers.add(role));
         markers
     }
 
@@ -129,11 +130,13 @@ impl ChatTemplate {
     }
 }
 
-fn text_of(part: &Part) -> Option<&str> {
-    match part {
-        Part::Text(text) => Some(text),
+/// The text of parts that belong together, and none of an image.
+fn text_of(parts: &[Part]) -> Option<String> {
+    let text = |part: &Part| match part {
+        Part::Text(text) => Some(text.clone()),
         Part::Image(_) => None,
-    }
+    };
+    parts.iter().map(text).collect()
 }
 
 fn optional_json(path: &Path) -> Result<Value, TextError> {

@@ -61,8 +61,10 @@ fn prompts_equal_transformers() {
 
 /// A family's template, tokenizer, placeholder and the special tokens that its prompts have.
 fn families() -> Vec<(PublishedTemplate, TextTokenizer, Vec<&'static str>)> {
-    let qwen = vec!["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>"];
-    let gemma = vec!["<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>"];
+    let qwen =
+        vec!["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>"];
+    let gemma =
+        vec!["<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>"];
     let dir = TempDir::new().unwrap();
     std::fs::copy(goldens().join("spm/tokenizer.model"), dir.path().join("tokenizer.model")).unwrap();
     // The original LLaVA has no token for an image: `<image>` is text that its code cuts out.
@@ -80,17 +82,37 @@ fn families() -> Vec<(PublishedTemplate, TextTokenizer, Vec<&'static str>)> {
 fn counts(prompt: &str, tokenizer: &TextTokenizer, special: &[&str], placeholder: &str) -> Vec<usize> {
     let ids = tokenizer.encode_prompt(prompt).unwrap();
     let tokens = special.iter().map(|token| ids.iter().filter(|id| Some(**id) == tokenizer.id(token)).count());
-    tokens.chain(["USER:", "ASSISTANT:", placeholder].map(|text| prompt.matches(text).count())).collect()
+    // In Qwen's and Gemma's prompts `USER:` is a word like any other.
+    let roles = if placeholder == "<image>" { &["USER:", "ASSISTANT:"][..] } else { &[] };
+    tokens.chain(roles.iter().chain([&placeholder]).map(|text| prompt.matches(*text).count())).collect()
 }
 
 /// Texts out of markers, halves of markers and letters, and the same markers one by one.
 fn hostile() -> Vec<String> {
     let markers = [
-        "<image>", "<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<start_of_image>", "<end_of_image>",
-        "<image_soft_token>", "<start_of_turn>", "<end_of_turn>", "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<unk>", "<bos>",
-        "USER:", "ASSISTANT:", "USER: ", " ASSISTANT:",
+        "<image>",
+        "<|image_pad|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|video_pad|>",
+        "<start_of_image>",
+        "<end_of_image>",
+        "<image_soft_token>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<bos>",
+        "USER:",
+        "ASSISTANT:",
+        "USER: ",
+        " ASSISTANT:",
     ];
-    let mut texts: Vec<String> = markers.iter().flat_map(|m| [m.to_string(), format!("a {m} b"), m.repeat(3)]).collect();
+    let mut texts: Vec<String> =
+        markers.iter().flat_map(|m| [m.to_string(), format!("a {m} b"), m.repeat(3)]).collect();
     let mut state = 7u32;
     let mut dice = |sides: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use minijinja::value::{Kwargs, Rest, Value};
-use minijinja::{Environment, Error, ErrorKind, State, filters, functions, tests};
+use minijinja::{Environment, Error, ErrorKind, filters, functions, tests};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::budget::Budget;
@@ -102,14 +102,14 @@ fn add_filters(environment: &mut Environment<'_>, budget: &Arc<Budget>) {
     });
     let meter = budget.clone();
     let pristine = Environment::new();
-    environment.add_filter("join", move |_: &State<'_, '_>, args: Rest<Value>| -> Result<Value, Error> {
+    environment.add_filter("join", move |args: Rest<Value>| -> Result<Value, Error> {
         charge_join(&meter, args.first(), args.get(1).and_then(Value::as_str).unwrap_or_default())?;
         pristine.empty_state().apply_filter("join", &args)
     });
     let meter = budget.clone();
     let pristine = Environment::new();
-    environment.add_filter("indent", move |_: &State<'_, '_>, args: Rest<Value>| -> Result<Value, Error> {
-        let widths = args.iter().filter_map(|arg| match Kwargs::is_kwargs_value(arg) {
+    environment.add_filter("indent", move |args: Rest<Value>| -> Result<Value, Error> {
+        let widths = args.iter().filter_map(|arg| match arg.is_kwargs() {
             true => arg.get_attr("width").ok().and_then(|width| width.as_usize()),
             false => arg.as_usize(),
         });

@@ -43,7 +43,9 @@ fn constant<'a>(value: Value, span: Span) -> Expr<'a> {
 /// A copy of `stmt` in which every costly operand is measured.
 pub(super) fn statement<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {
     match stmt {
-        Stmt::Template(s) => Stmt::Template(Spanned::new(ast::Template { children: statements(&s.children) }, s.span())),
+        Stmt::Template(s) => {
+            Stmt::Template(Spanned::new(ast::Template { children: statements(&s.children) }, s.span()))
+        }
         Stmt::EmitExpr(s) => emit(expression(&s.expr), s.span()),
         Stmt::EmitRaw(s) => emit(constant(Value::from(s.raw), s.span()), s.span()),
         Stmt::ForLoop(s) => {
@@ -90,10 +92,9 @@ pub(super) fn statement<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {
             let node = ast::Block { name: s.name, required: s.required, body: statements(&s.body) };
             Stmt::Block(Spanned::new(node, s.span()))
         }
-        Stmt::Import(s) => Stmt::Import(Spanned::new(
-            ast::Import { expr: expression(&s.expr), name: target(&s.name) },
-            s.span(),
-        )),
+        Stmt::Import(s) => {
+            Stmt::Import(Spanned::new(ast::Import { expr: expression(&s.expr), name: target(&s.name) }, s.span()))
+        }
         Stmt::FromImport(s) => {
             let names = s.names.iter().map(|(name, alias)| (target(name), alias.as_ref().map(target))).collect();
             Stmt::FromImport(Spanned::new(ast::FromImport { expr: expression(&s.expr), names }, s.span()))
@@ -141,9 +142,7 @@ fn macro_declaration<'a>(s: &Spanned<ast::Macro<'a>>) -> Spanned<ast::Macro<'a>>
 /// What is assigned to stays as it is.
 fn target<'a>(expr: &Expr<'a>) -> Expr<'a> {
     match expr {
-        Expr::List(e) => {
-            Expr::List(Spanned::new(ast::List { items: e.items.iter().map(target).collect() }, e.span()))
-        }
+        Expr::List(e) => Expr::List(Spanned::new(ast::List { items: e.items.iter().map(target).collect() }, e.span())),
         _ => expression(expr),
     }
 }
@@ -159,7 +158,7 @@ fn optional<'a>(expr: &Option<Expr<'a>>) -> Option<Expr<'a>> {
 fn arguments<'a>(args: &[CallArg<'a>]) -> Vec<CallArg<'a>> {
     let argument = |arg: &CallArg<'a>| match arg {
         CallArg::Pos(value) => CallArg::Pos(operand(value)),
-        CallArg::Kwarg(name, value) => CallArg::Kwarg(name, operand(value)),
+        CallArg::Kwarg(name, value) => CallArg::Kwarg(*name, operand(value)),
         CallArg::PosSplat(value) => CallArg::PosSplat(operand(value)),
         CallArg::KwargSplat(value) => CallArg::KwargSplat(operand(value)),
     };

@@ -6,9 +6,9 @@ use minijinja::{Error, ErrorKind};
 
 /// Tokens between one pair of braces. Operators of equal rank nest to the left without a limit of the
 /// parser's own; published templates have some fifty.
-const TOKENS_LIMIT: usize = 2_000;
+const TOKENS_LIMIT: usize = 600;
 /// `elif`s of a whole template, which nest too.
-const ELIF_LIMIT: usize = 500;
+const ELIF_LIMIT: usize = 200;
 
 /// Refuses a template of which no published one comes near.
 pub(crate) fn check(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
