@@ -10,6 +10,7 @@ the post-processor frames them) and `decoded` (without special tokens) of each o
 """
 
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -55,10 +56,10 @@ def texts() -> list[str]:
 
 
 def train(folder: pathlib.Path) -> pathlib.Path:
-    corpus = folder / "corpus.txt"
-    corpus.write_text(CORPUS * 4)
+    (folder / "corpus.txt").write_text(CORPUS * 4)
+    os.chdir(folder)  # The model records the names of its files.
     sentencepiece.SentencePieceTrainer.train(
-        input=str(corpus), model_prefix=str(folder / "tiny"), model_type="bpe", vocab_size=480, byte_fallback=True,
+        input="corpus.txt", model_prefix="tiny", model_type="bpe", vocab_size=480, byte_fallback=True,
         character_coverage=0.98, normalization_rule_name="identity", remove_extra_whitespaces=False,
         allow_whitespace_only_pieces=True, split_digits=True, num_threads=1, user_defined_symbols=["<tool>"],
         control_symbols=["<mask>"], minloglevel=2,
@@ -89,7 +90,7 @@ def settings(size: int) -> dict[str, dict[str, dict]]:
             str(size): token("<image>"), str(size + 1): token("<pad>"), str(size + 2): token("<extra>", False, normalized=True)}}},
         "legacy": {"tokenizer_config.json": base | {"legacy": True, "add_eos_token": True, "pad_token": "<pad>"},
                    "added_tokens.json": {"<image>": size, "<pad>": size + 1},
-                   "special_tokens_map.json": {"additional_special_tokens": ["<image>"]}},
+                   "special_tokens_map.json": {"pad_token": "<pad>"}},
         "bare": {"tokenizer_config.json": base | {"legacy": False, "add_bos_token": False, "add_prefix_space": False}},
     }
 
