@@ -12,11 +12,11 @@ use crate::tensors::{StoredDtype, TensorSource};
 /// Single precision, or one of the two halves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FloatDtype {
-    /// Single precision, exact. The type to compute in on `flex`, whose other types are slower in
-    /// everything but large products.
+    /// Single precision, exact. The type to compute in on `flex`.
     #[default]
     F32,
-    /// Half precision; a finite value beyond its range is an error, not an infinity.
+    /// Half precision; a finite value beyond its range is an error, not an infinity. `flex` is slow
+    /// in all its operations but products.
     F16,
     /// Single precision's range with eight significant bits. `flex` converts the whole weight for
     /// every product: for GPUs only.

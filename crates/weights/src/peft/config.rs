@@ -127,7 +127,7 @@ fn not_plain(key: &str, value: &Value) -> String {
 fn check_initialisation(value: &Value) -> Result<(), String> {
     let keeps_the_base = match value {
         Value::Null | Value::Bool(_) => true,
-        Value::String(name) => ["gaussian", "eva", "orthogonal"].contains(&name.as_str()),
+        Value::String(name) => ["gaussian", "eva", "orthogonal"].contains(&name.to_lowercase().as_str()),
         _ => false,
     };
     match keeps_the_base {
