@@ -1,4 +1,4 @@
-//! `tokenizer.json`, through the tokenizers library.
+//! `tokenizer.json`, or else Llama's `tokenizer.model`, through the tokenizers library.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,6 +6,8 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::error::{TextError, read_limited};
+use crate::llama;
+use crate::neutral::Markers;
 
 /// Larger than any published `tokenizer.json` (Gemma 3's has 33 MB).
 const TOKENIZER_LIMIT: u64 = 256 << 20;
@@ -14,26 +16,37 @@ const TOKENIZER_LIMIT: u64 = 256 << 20;
 #[derive(Clone, Debug)]
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
-    special: Vec<String>,
+    markers: Markers,
     special_ids: HashSet<u32>,
+    plain_added: Vec<String>,
 }
 
 impl TextTokenizer {
-    /// Reads `tokenizer.json` of a model folder.
+    /// Reads `tokenizer.json` of a model folder, or, where there is none, the SentencePiece model
+    /// `tokenizer.model` as transformers' Llama tokenizer reads it.
     ///
     /// # Errors
     ///
     /// If the file is missing, too large or damaged.
     pub fn from_dir(dir: &Path) -> Result<Self, TextError> {
         let path = dir.join("tokenizer.json");
-        let json = read_limited(&path, TOKENIZER_LIMIT)?;
-        let tokenizer: Tokenizer = json.parse().map_err(|e| TextError::Tokenizer { path, reason: format!("{e}") })?;
+        let tokenizer = if !path.exists() && dir.join("tokenizer.model").exists() {
+            llama::from_dir(dir)?
+        } else {
+            let json = read_limited(&path, TOKENIZER_LIMIT)?;
+            json.parse::<Tokenizer>().map_err(|e| TextError::Tokenizer { path, reason: format!("{e}") })?
+        };
         let added = tokenizer.get_added_tokens_decoder();
-        let special: Vec<_> = added.iter().filter(|(_, token)| token.special).collect();
-        let special_ids = special.iter().map(|(id, _)| **id).collect();
-        let mut special: Vec<String> = special.iter().map(|(_, token)| token.content.clone()).collect();
-        special.sort_by_key(|s| std::cmp::Reverse(s.len()));
-        Ok(Self { special, special_ids, tokenizer })
+        let special_ids = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        let mut markers = Markers::default();
+        let mut plain_added = Vec::new();
+        for token in added.values() {
+            match token.special {
+                true => markers.add(&token.content),
+                false => plain_added.push(token.content.clone()),
+            }
+        }
+        Ok(Self { tokenizer, markers, special_ids, plain_added })
     }
 
     /// Token ids of `text`, in which special tokens are recognised.
@@ -44,6 +57,20 @@ impl TextTokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let encoding = self.tokenizer.encode_fast(text, false).map_err(|e| TextError::Encode(e.to_string()))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Token ids of a prompt as a processor makes them: what the tokenizer puts before and behind a text
+    /// (`<s>` for Llama, `<bos>` for Gemma), unless the chat template has already written it.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer refuses the text.
+    pub fn encode_prompt(&self, prompt: &str) -> Result<Vec<u32>, TextError> {
+        let framed = self.tokenizer.encode_fast(prompt, true).map_err(|e| TextError::Encode(e.to_string()))?;
+        match framed.get_ids() {
+            [first, second, ..] if first == second && self.is_special(*first) => self.encode(prompt),
+            ids => Ok(ids.to_vec()),
+        }
     }
 
     /// The text of `ids`, without special tokens.
@@ -73,14 +100,16 @@ impl TextTokenizer {
     /// `text` with every special token in it broken by a zero-width space, so that what a user
     /// writes is never taken for a role marker or an image.
     pub fn neutralise(&self, text: &str) -> String {
-        let mut safe = text.to_owned();
-        for token in self.special.iter().filter(|t| !t.is_empty()) {
-            if safe.contains(token.as_str()) {
-                let first = token.chars().next().map_or(0, char::len_utf8);
-                let broken = format!("{}\u{200b}{}", &token[..first], &token[first..]);
-                safe = safe.replace(token.as_str(), &broken);
-            }
-        }
-        safe
+        self.markers.neutralise(text)
+    }
+
+    /// The special tokens.
+    pub(crate) fn markers(&self) -> &Markers {
+        &self.markers
+    }
+
+    /// Tokens beside the model that are not special, such as Qwen's `<tool_call>`.
+    pub(crate) fn plain_added(&self) -> impl Iterator<Item = &str> {
+        self.plain_added.iter().map(String::as_str)
     }
 }

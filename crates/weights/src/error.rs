@@ -90,6 +90,34 @@ pub enum WeightsError {
         name: String,
     },
 
+    /// An adapter that does not fit the checkpoint that it should be merged into.
+    #[error(
+        "the adapter {path} does not fit {base}: {reason}; use the base that the adapter was trained on",
+        path = path.display(),
+        base = base.display()
+    )]
+    Adapter {
+        /// The adapter's file.
+        path: PathBuf,
+        /// The base checkpoint.
+        base: PathBuf,
+        /// The tensors that find no place or do not fit theirs.
+        reason: String,
+    },
+
+    /// A model that is larger than the memory that is left.
+    #[error("{path} needs {needed}, and {available} are free: {advice}", path = path.display())]
+    TooLarge {
+        /// The model folder.
+        path: PathBuf,
+        /// Bytes with their unit.
+        needed: String,
+        /// Bytes with their unit.
+        available: String,
+        /// What would make it fit.
+        advice: String,
+    },
+
     /// A checkpoint that does not fit the module.
     #[error("the checkpoint does not fit the model: {0}; use the checkpoint that belongs to this configuration")]
     Mismatch(String),

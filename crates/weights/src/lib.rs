@@ -6,6 +6,8 @@
 //! - [`import_source`]: a source becomes a model folder in the Hugging Face layout.
 //! - [`KeyMap`], [`load_module`], [`save_module`]: between a checkpoint's names and a module's
 //!   fields.
+//! - [`PeftAdapter`]: a checkpoint with a LoRA adapter merged in as it is read.
+//! - [`MemoryEstimate`]: what a model folder will need, before anything is loaded.
 
 mod archive;
 mod atomic;
@@ -14,6 +16,7 @@ mod choose;
 mod clients;
 mod decode;
 mod digest;
+mod dtype;
 mod error;
 mod fetch;
 mod folder;
@@ -27,9 +30,12 @@ mod keys;
 mod llama_layout;
 mod load;
 mod manifest;
+mod memory;
+mod peft;
 mod positioned;
 mod progress;
 mod pytorch;
+mod report;
 mod safetensors;
 mod save;
 mod save_module;
@@ -39,20 +45,24 @@ mod tokenizer;
 
 pub use cache::{Cache, HOME_VARIABLE};
 pub use digest::sha256_file;
+pub use dtype::FloatDtype;
 pub use error::WeightsError;
 pub use fetch::{Fetcher, PinnedFile};
 pub use folder::{MANIFEST_FILE, ModelManifest, StagedFolder};
 pub use gguf_model::LlamaGguf;
 pub use import::import_source;
 pub use keys::{Allow, KeyMap};
-pub use load::{LoadReport, load_module};
+pub use load::{check_module, load_module, load_module_as};
 pub use manifest::FileRecord;
+pub use memory::{MemoryEstimate, available_memory};
+pub use peft::{LoraConfig, Merged, PeftAdapter};
 pub use pytorch::StateDict;
-pub use safetensors::{INDEX_FILE, SINGLE_FILE, SafetensorsDir};
+pub use report::{AppliedTensor, LoadReport, MisshapenTensor, ModuleField, StoredTensor};
+pub use safetensors::{ADAPTER_FILE, INDEX_FILE, SINGLE_FILE, SafetensorsDir};
 pub use save::{SafetensorsWriter, SaveDtype, save_tensors};
 pub use save_module::{collect_module, save_module};
 pub use source::Source;
-pub use tensors::{StoredDtype, TensorInfo, TensorSource, Tensors};
+pub use tensors::{StoredDtype, TakePiece, TensorInfo, TensorSource, Tensors};
 pub use tokenizer::{TokenizerFiles, tokenizer_files};
 
 /// The README's example compiles.

@@ -1,59 +1,79 @@
 //! A checkpoint into a module: every tensor accounted for, one tensor in flight at a time.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+use half::bf16;
 
+use crate::dtype::{FloatDtype, to_f16};
 use crate::error::WeightsError;
 use crate::keys::{Allow, KeyMap};
-use crate::tensors::TensorSource;
+use crate::report::{AppliedTensor, LoadReport, MisshapenTensor, ModuleField, StoredTensor};
+use crate::tensors::{TensorInfo, TensorSource};
 
 /// How many names an error lists of each kind.
 const LISTED: usize = 5;
 
-/// What a load did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// Field paths that were loaded, in the module's order.
-    pub applied: Vec<String>,
-    /// Field paths that kept their initial value, as allowed.
-    pub missing: Vec<String>,
-    /// Tensors of the checkpoint that no field took, as allowed.
-    pub unused: Vec<String>,
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} tensors loaded, {} left as initialised, {} unused",
-            self.applied.len(),
-            self.missing.len(),
-            self.unused.len()
-        )
-    }
-}
-
-/// Loads `source` into `module`, on the device and with the autodiff setting that each parameter
-/// of `module` has.
-///
-/// `keys` renames every tensor of the checkpoint to a field path such as
-/// `layers.0.self_attn.q_proj.weight`; the names of enum variants are not part of it. Parameters
-/// become f32 whatever the checkpoint stores. Values are read when their parameter is reached, so
-/// the peak is the module and one tensor; a module that is lazily initialised never allocates its
-/// random initial values.
+/// Loads `source` into `module` as f32, whatever the checkpoint stores: [`load_module_as`] with
+/// [`FloatDtype::F32`].
 ///
 /// # Errors
-/// When a tensor is missing or left over and `allow` does not name it, a shape differs, two
-/// tensors claim one field, or the checkpoint cannot be read. The error lists what was found.
+/// As [`load_module_as`].
 pub fn load_module<M: Module>(
     module: M,
     source: &dyn TensorSource,
     keys: &KeyMap,
     allow: &Allow,
 ) -> Result<(M, LoadReport), WeightsError> {
+    load_module_as(module, source, keys, allow, FloatDtype::F32)
+}
+
+/// Loads `source` into `module`, on the device and with the autodiff setting that each parameter
+/// of `module` has, as parameters of `dtype`.
+///
+/// `keys` renames every tensor of the checkpoint to a field path such as
+/// `layers.0.self_attn.q_proj.weight`; the names of enum variants are not part of it. Nothing is
+/// read before names and shapes have been compared. Values are read when their parameter is
+/// reached and converted in pieces, so the peak is the loaded module and a small buffer, on another
+/// device than the processor and one tensor; a module that is lazily initialised never allocates
+/// its random initial values.
+///
+/// All parameters get `dtype`, since Burn computes with no two types at once: what a module makes
+/// itself (rotary tables, masks, caches) must have it too. The caller decides:
+/// [`FloatDtype::as_stored`] suits GPUs, f32 suits `flex`.
+///
+/// # Errors
+/// When a tensor is missing or left over and `allow` does not name it, a shape differs, two
+/// tensors claim one field, a value is beyond the range of `dtype`, or the checkpoint cannot be
+/// read. The error lists what was found.
+pub fn load_module_as<M: Module>(
+    module: M,
+    source: &dyn TensorSource,
+    keys: &KeyMap,
+    allow: &Allow,
+    dtype: FloatDtype,
+) -> Result<(M, LoadReport), WeightsError> {
+    let report = check_module(&module, source, keys)?;
+    refuse_misfits(&report, allow)?;
+    let names = report.applied.iter().map(|applied| (applied.field.clone(), applied.name.clone())).collect();
+    let mut loader = Loader { source, dtype, names, path: Vec::new(), failed: None };
+    let module = module.map(&mut loader);
+    match loader.failed {
+        Some(error) => Err(error),
+        None => Ok((module, report)),
+    }
+}
+
+/// What [`load_module`] would find, without reading a value or making a parameter.
+///
+/// # Errors
+/// When two tensors of the checkpoint belong to one field; everything else is in the report.
+pub fn check_module<M: Module>(
+    module: &M,
+    source: &dyn TensorSource,
+    keys: &KeyMap,
+) -> Result<LoadReport, WeightsError> {
     let mut wanted = BTreeMap::new();
     for name in source.names() {
         if let Some(other) = wanted.insert(keys.apply(&name), name.clone()) {
@@ -64,114 +84,114 @@ pub fn load_module<M: Module>(
             )));
         }
     }
-    let mut loader = Loader {
-        source,
-        allow,
-        wanted,
-        path: Vec::new(),
-        report: LoadReport::default(),
-        problems: Problems::default(),
-        failed: None,
-    };
-    let module = module.map(&mut loader);
-    loader.finish().map(|report| (module, report))
+    let report = LoadReport { checkpoint: source.path().to_path_buf(), ..LoadReport::default() };
+    let mut comparison = Comparison { source, wanted, path: Vec::new(), report };
+    module.visit(&mut comparison);
+    let Comparison { wanted, mut report, .. } = comparison;
+    report.unused = wanted.into_values().filter_map(|name| stored(source, name)).collect();
+    Ok(report)
 }
 
-/// What does not fit, gathered so that one error tells all.
-#[derive(Default)]
-struct Problems {
-    missing: Vec<String>,
-    shapes: Vec<String>,
+fn stored(source: &dyn TensorSource, name: String) -> Option<StoredTensor> {
+    let TensorInfo { shape, dtype } = source.info(&name)?;
+    Some(StoredTensor { name, shape, stored: dtype })
 }
 
-struct Loader<'a> {
-    source: &'a dyn TensorSource,
-    allow: &'a Allow,
-    /// Field path to checkpoint name, of the tensors that no parameter has taken yet.
-    wanted: BTreeMap<String, String>,
-    path: Vec<String>,
-    report: LoadReport,
-    problems: Problems,
-    /// The first error of reading; what follows is not read.
-    failed: Option<WeightsError>,
-}
-
-impl Loader<'_> {
-    /// The checkpoint name for the parameter at the current path, if it is there and fits.
-    fn take(&mut self, shape: &[usize]) -> Option<String> {
-        let path = self.path.join(".");
-        let Some(name) = self.wanted.remove(&path) else {
-            match self.allow.is_missing_allowed(&path) {
-                true => self.report.missing.push(path),
-                false => self.problems.missing.push(path),
-            }
-            return None;
-        };
-        let stored = self.source.info(&name).map(|info| info.shape);
-        if stored.as_deref() != Some(shape) {
-            let stored = stored.unwrap_or_default();
-            let text = format!("`{path}` is {shape:?}, the checkpoint's `{name}` {stored:?}");
-            self.problems.shapes.push(text);
-            return None;
-        }
-        self.report.applied.push(path);
-        Some(name)
-    }
-
-    fn read(&mut self, shape: &[usize]) -> Option<Vec<f32>> {
-        let name = self.take(shape)?;
-        // After the first problem the load cannot succeed, so nothing more is read.
-        let hopeless = self.failed.is_some() || !self.problems.missing.is_empty() || !self.problems.shapes.is_empty();
-        if hopeless {
-            return None;
-        }
-        match self.source.read_f32(&name) {
-            Ok(values) => Some(values),
-            Err(error) => {
-                self.failed = Some(error);
-                None
-            }
-        }
-    }
-
-    /// A parameter that is not floating-point: none of the zoo's checkpoints stores one.
-    fn refuse(&mut self, kind: &str) {
-        let path = self.path.join(".");
-        match self.allow.is_missing_allowed(&path) {
-            true => self.report.missing.push(path),
-            false => self.problems.shapes.push(format!("`{path}` is {kind}")),
-        }
-    }
-
-    fn finish(mut self) -> Result<LoadReport, WeightsError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let (allowed, unused): (Vec<_>, Vec<_>) =
-            self.wanted.into_values().partition(|name| self.allow.is_unused_allowed(name));
-        self.report.unused = allowed;
-        let Problems { missing, shapes } = &self.problems;
-        let parts: Vec<String> =
-            [("shape mismatch", shapes.as_slice()), ("missing", missing.as_slice()), ("unexpected", unused.as_slice())]
-                .into_iter()
-                .filter(|(_, items)| !items.is_empty())
-                .map(|(what, items)| list(what, items))
-                .collect();
-        if parts.is_empty() {
-            return Ok(self.report);
-        }
-        let path = self.source.path().display();
-        Err(WeightsError::Mismatch(format!("{path}: {}", parts.join("; "))))
+/// One error for all that `allow` does not name.
+fn refuse_misfits(report: &LoadReport, allow: &Allow) -> Result<(), WeightsError> {
+    let shapes = report.misshapen.iter().map(|MisshapenTensor { parameter, tensor }| {
+        let (field, name) = (&parameter.field, &tensor.name);
+        format!("`{field}` is {:?}, the checkpoint's `{name}` {:?}", parameter.shape, tensor.shape)
+    });
+    let missing = report.missing.iter().map(|field| &field.field).filter(|field| !allow.is_missing_allowed(field));
+    let unused = report.unused.iter().map(|tensor| &tensor.name).filter(|name| !allow.is_unused_allowed(name));
+    let parts: Vec<String> = [
+        ("shape mismatch", shapes.collect::<Vec<_>>()),
+        ("missing", missing.cloned().collect()),
+        ("unexpected", unused.cloned().collect()),
+    ]
+    .into_iter()
+    .filter(|(_, items)| !items.is_empty())
+    .map(|(what, items)| list(what, &items))
+    .collect();
+    match parts.is_empty() {
+        true => Ok(()),
+        false => Err(WeightsError::Mismatch(format!("{}: {}", report.checkpoint.display(), parts.join("; ")))),
     }
 }
 
-fn list(what: &str, items: &[String]) -> String {
+/// `items` with their number, the first few by name.
+pub(crate) fn list(what: &str, items: &[String]) -> String {
     let shown = items[..items.len().min(LISTED)].join(", ");
     let more = match items.len().saturating_sub(LISTED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     format!("{} {what} ({shown}{more})", items.len())
+}
+
+/// Compares names and shapes.
+struct Comparison<'a> {
+    source: &'a dyn TensorSource,
+    /// Field path to checkpoint name, of the tensors that no parameter has taken yet.
+    wanted: BTreeMap<String, String>,
+    path: Vec<String>,
+    report: LoadReport,
+}
+
+impl Comparison<'_> {
+    fn field(&self, shape: Vec<usize>) -> ModuleField {
+        ModuleField { field: self.path.join("."), shape }
+    }
+}
+
+impl ModuleVisitor for Comparison<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        if !is_variant(container) {
+            self.path.push(name.to_string());
+        }
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        if !is_variant(container) {
+            self.path.pop();
+        }
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parameter = self.field(param.lazy_shape().to_vec());
+        let tensor = self.wanted.remove(&parameter.field).and_then(|name| stored(self.source, name));
+        match tensor {
+            None => self.report.missing.push(parameter),
+            Some(tensor) if tensor.shape != parameter.shape => {
+                self.report.misshapen.push(MisshapenTensor { parameter, tensor });
+            }
+            Some(StoredTensor { name, shape, stored }) => {
+                self.report.applied.push(AppliedTensor { field: parameter.field, name, shape, stored });
+            }
+        }
+    }
+
+    // Parameters that are not floating-point: none of the zoo's checkpoints stores one.
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.report.missing.push(self.field(param.lazy_shape().to_vec()));
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.report.missing.push(self.field(param.lazy_shape().to_vec()));
+    }
+}
+
+/// Reads what the comparison found to fit.
+struct Loader<'a> {
+    source: &'a dyn TensorSource,
+    dtype: FloatDtype,
+    /// Field path to checkpoint name.
+    names: BTreeMap<String, String>,
+    path: Vec<String>,
+    /// The first error of reading; what follows is not read.
+    failed: Option<WeightsError>,
 }
 
 impl ModuleMapper for Loader<'_> {
@@ -188,24 +208,53 @@ impl ModuleMapper for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let shape = param.lazy_shape().to_vec();
-        let Some(values) = self.read(&shape) else {
+        let Some(name) = self.names.get(&self.path.join(".")).filter(|_| self.failed.is_none()) else {
             return param;
         };
-        let data = TensorData::new(values, shape);
-        let tensor = Tensor::from_data(data, (&param.lazy_device(), DType::F32));
+        let data = match read(self.source, name, param.lazy_shape().to_vec(), self.dtype) {
+            Ok(data) => data,
+            Err(error) => {
+                self.failed = Some(error);
+                return param;
+            }
+        };
+        let tensor = Tensor::from_data(data, (&param.lazy_device(), self.dtype.burn()));
         let id = param.id;
         param.transform_for_load(tensor, id)
     }
+}
 
-    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
-        self.refuse("an integer parameter");
-        param
-    }
-
-    fn map_bool<const D: usize>(&mut self, param: Param<Tensor<D, Bool>>) -> Param<Tensor<D, Bool>> {
-        self.refuse("a boolean parameter");
-        param
+/// The values of the tensor `name` as `dtype`, with no whole copy in another type beside them.
+fn read(
+    source: &dyn TensorSource,
+    name: &str,
+    shape: Vec<usize>,
+    dtype: FloatDtype,
+) -> Result<TensorData, WeightsError> {
+    let count = shape.iter().product();
+    match dtype {
+        FloatDtype::F32 => Ok(TensorData::new(source.read_f32(name)?, shape)),
+        FloatDtype::BF16 => {
+            let mut values = Vec::with_capacity(count);
+            source.read_pieces(name, &mut |piece| {
+                values.extend(piece.iter().map(|value| bf16::from_f32(*value)));
+                Ok(())
+            })?;
+            Ok(TensorData::new(values, shape))
+        }
+        FloatDtype::F16 => {
+            let mut values = Vec::with_capacity(count);
+            source.read_pieces(name, &mut |piece| {
+                for value in piece {
+                    values.push(to_f16(*value).ok_or_else(|| {
+                        let reason = format!("`{name}` holds {value}, which f16 cannot hold: choose bf16 or f32");
+                        WeightsError::unsupported(source.path(), reason)
+                    })?);
+                }
+                Ok(())
+            })?;
+            Ok(TensorData::new(values, shape))
+        }
     }
 }
 

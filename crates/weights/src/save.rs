@@ -4,43 +4,17 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use half::{bf16, f16};
+use half::bf16;
 
 use crate::atomic::AtomicFile;
+use crate::dtype::{FloatDtype, to_f16};
 use crate::error::WeightsError;
 use crate::progress::Progress;
 use crate::safetensors::header::{METADATA, RawEntry};
-use crate::tensors::{StoredDtype, TensorSource};
+use crate::tensors::TensorSource;
 
 /// How values are stored in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SaveDtype {
-    /// Single precision, exact.
-    #[default]
-    F32,
-    /// Half precision; a finite value beyond its range is an error, not an infinity.
-    F16,
-    /// Single precision's range with eight significant bits.
-    BF16,
-}
-
-impl SaveDtype {
-    /// The smallest type that stores every value of `source` exactly.
-    pub fn exact_for(source: &dyn TensorSource) -> Self {
-        let names = source.names();
-        let all = |dtype| {
-            let infos = names.iter().filter_map(|name| source.info(name));
-            !names.is_empty() && infos.into_iter().all(|info| info.dtype == dtype)
-        };
-        if all(StoredDtype::F16) {
-            Self::F16
-        } else if all(StoredDtype::BF16) {
-            Self::BF16
-        } else {
-            Self::F32
-        }
-    }
-}
+pub type SaveDtype = FloatDtype;
 
 /// Writes one safetensors file: the header first, then the tensors in the declared order.
 ///
@@ -65,10 +39,7 @@ impl SafetensorsWriter {
         dtype: SaveDtype,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Self, WeightsError> {
-        let unit = match dtype {
-            SaveDtype::F32 => 4,
-            SaveDtype::F16 | SaveDtype::BF16 => 2,
-        };
+        let unit = dtype.size();
         let mut header = serde_json::Map::new();
         if !metadata.is_empty() {
             header.insert(METADATA.to_string(), json(metadata, path)?);
@@ -128,12 +99,9 @@ impl SafetensorsWriter {
                 }
                 SaveDtype::F16 => {
                     for value in piece {
-                        let half = f16::from_f32(*value);
-                        if value.is_finite() && !half.is_finite() {
-                            return Err(WeightsError::Mismatch(format!(
-                                "`{name}` holds {value}, which half precision cannot store"
-                            )));
-                        }
+                        let half = to_f16(*value).ok_or_else(|| {
+                            WeightsError::Mismatch(format!("`{name}` holds {value}, which half precision cannot store"))
+                        })?;
                         bytes.extend(half.to_le_bytes());
                     }
                 }

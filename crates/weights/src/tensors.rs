@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
+
 use crate::error::WeightsError;
 use crate::gguf::GgmlType;
 
@@ -34,6 +36,12 @@ impl fmt::Display for StoredDtype {
             Self::Ggml(ggml) => write!(f, "{ggml:?}"),
             plain => write!(f, "{plain:?}"),
         }
+    }
+}
+
+impl Serialize for StoredDtype {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -76,7 +84,19 @@ pub trait TensorSource {
     /// When there is no such tensor, the file cannot be read, or its values are integers that
     /// f32 cannot hold exactly.
     fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError>;
+
+    /// Hands the values of the tensor `name`, in order and as f32, to `take`, so that they can be
+    /// converted without the whole tensor in f32. A source that has no use for pieces hands over one.
+    ///
+    /// # Errors
+    /// As [`read_f32`](Self::read_f32), and the first error of `take`.
+    fn read_pieces(&self, name: &str, take: &mut TakePiece<'_>) -> Result<(), WeightsError> {
+        take(&self.read_f32(name)?)
+    }
 }
+
+/// What [`TensorSource::read_pieces`] hands values to.
+pub type TakePiece<'a> = dyn FnMut(&[f32]) -> Result<(), WeightsError> + 'a;
 
 /// Tensors in memory.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -33,10 +33,6 @@ pub enum SafeSmolError {
     Write { path: std::path::PathBuf, source: std::io::Error },
     #[error(transparent)]
     Device(#[from] safevlm_core::DeviceError),
-    #[error(
-        "the trained part has `{name}` of shape {shape:?}, which fits no tensor of safe-smol: train it again with recipes/safe-smol.toml"
-    )]
-    Trained { name: String, shape: Vec<usize> },
     #[error("the tokenizer has no token for `{0}`: import the model again")]
     Token(&'static str),
 }

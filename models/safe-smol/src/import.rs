@@ -10,15 +10,16 @@ use safevlm_core::DeviceSpec;
 use safevlm_core::taxonomy::CLASSES;
 use safevlm_efficientnet::EfficientNetConfig;
 use safevlm_weights::{
-    Fetcher, FileRecord, LlamaGguf, ModelManifest, PinnedFile, SafetensorsDir, SafetensorsWriter, SaveDtype, Source,
-    StagedFolder, StateDict, TensorSource, Tensors, WeightsError, collect_module, sha256_file, tokenizer_files,
+    Fetcher, FileRecord, LlamaGguf, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SafetensorsWriter,
+    SaveDtype, Source, StagedFolder, StateDict, TensorSource, Tensors, WeightsError, collect_module, sha256_file,
+    tokenizer_files,
 };
 use serde_json::{Value, json};
 
 use crate::error::SafeSmolError;
 use crate::keys::checkpoint_name;
 use crate::processor::IMAGE_TOKEN;
-use crate::trained::{LANGUAGE_MODEL, merge_adapter, overlay};
+use crate::trained::Parts;
 
 /// The trained part: projector, guard and the language model's adapters, in half precision.
 pub const TRAINED: &[u8] = include_bytes!("../weights/safe-smol.safetensors");
@@ -84,14 +85,20 @@ pub fn import(flavour: Flavour, fetcher: &Fetcher, progress: bool) -> Result<Pat
     }
 
     let language_model = LlamaGguf::open(&paths[0])?;
-    let mut parts = vision_tower(&paths[1])?;
-    add_fresh_head(&mut parts, &language_model)?;
-    if flavour == Flavour::Trained {
-        overlay(&mut parts, &SafetensorsDir::open(&trained)?, &language_model)?;
-        std::fs::remove_file(&trained).map_err(|source| SafeSmolError::Write { path: trained, source })?;
-    }
+    let mut own = vision_tower(&paths[1])?;
+    add_fresh_head(&mut own, &language_model)?;
     write_files(staged.path(), &staged, &language_model)?;
-    write_weights(&staged.path().join("model.safetensors"), &language_model, &parts, progress)?;
+    let parts = Parts { own, language_model: &language_model };
+    let weights = staged.path().join("model.safetensors");
+    match flavour {
+        Flavour::Base => write_weights(&weights, &parts, progress)?,
+        Flavour::Trained => {
+            // The export of a training run has its scale in `lora_B`.
+            let adapter = PeftAdapter::scaled(SafetensorsDir::open(&trained)?);
+            write_weights(&weights, &adapter.merge(&parts)?, progress)?;
+            std::fs::remove_file(&trained).map_err(|source| SafeSmolError::Write { path: trained, source })?;
+        }
+    }
     Ok(staged.commit(flavour.name().to_owned(), sources)?)
 }
 
@@ -179,37 +186,17 @@ fn write_files(dir: &Path, staged: &StagedFolder, language_model: &LlamaGguf) ->
     std::fs::write(&path, CHAT_TEMPLATE).map_err(|source| SafeSmolError::Write { path, source })
 }
 
-/// One file of f32 tensors, adapters merged.
-fn write_weights(
-    path: &Path,
-    language_model: &LlamaGguf,
-    parts: &Tensors,
-    progress: bool,
-) -> Result<(), SafeSmolError> {
-    let mut tensors: Vec<(String, Vec<usize>)> = parts
-        .iter()
-        .filter(|(name, ..)| !name.contains(".lora_"))
-        .map(|(name, shape, _)| (name.to_owned(), shape.to_vec()))
-        .collect();
-    let own = tensors.len();
-    for name in language_model.names() {
-        let shape = language_model.info(&name).map(|info| info.shape).unwrap_or_default();
-        tensors.push((format!("{LANGUAGE_MODEL}{name}"), shape));
-    }
+/// One file of f32 tensors.
+fn write_weights(path: &Path, source: &dyn TensorSource, progress: bool) -> Result<(), SafeSmolError> {
+    let tensors: Vec<_> =
+        source.names().into_iter().filter_map(|name| source.info(&name).map(|info| (name, info.shape))).collect();
     let mut writer = SafetensorsWriter::create(path, &tensors, SaveDtype::F32, &BTreeMap::new())?;
     let bar = if progress { ProgressBar::new(tensors.len() as u64) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("assembling {bar:30} {pos}/{len} tensors") {
         bar.set_style(style);
     }
-    for (nth, (name, _)) in tensors.iter().enumerate() {
-        if nth < own {
-            let (_, values) = parts.get(name).unwrap_or_default();
-            writer.write(name, values)?;
-        } else {
-            let mut values = language_model.read_f32(name.trim_start_matches(LANGUAGE_MODEL))?;
-            merge_adapter(name, &mut values, parts);
-            writer.write(name, &values)?;
-        }
+    for (name, _) in &tensors {
+        writer.write(name, &source.read_f32(name)?)?;
         bar.inc(1);
     }
     bar.finish_and_clear();

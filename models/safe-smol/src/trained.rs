@@ -1,64 +1,60 @@
-//! The trained part laid over the public checkpoints.
+//! The public checkpoints as one, for the trained part to be merged into.
 
-use safevlm_weights::{TensorSource, Tensors};
+use std::path::Path;
 
-use crate::error::SafeSmolError;
+use safevlm_weights::{TakePiece, TensorInfo, TensorSource, Tensors, WeightsError};
 
 /// What the names of the language model's tensors begin with.
-pub(crate) const LANGUAGE_MODEL: &str = "language_model.";
+const LANGUAGE_MODEL: &str = "language_model.";
 
-/// Replaces the parts that were trained, and adds the adapters.
-pub(crate) fn overlay(
-    parts: &mut Tensors,
-    trained: &dyn TensorSource,
-    language_model: &dyn TensorSource,
-) -> Result<(), SafeSmolError> {
-    for name in trained.names() {
-        let shape = trained.info(&name).map(|info| info.shape).unwrap_or_default();
-        let fits = match adapted(&name) {
-            Some(weight) => adapter_fits(weight, trained, language_model),
-            None => parts.get(&name).is_some_and(|(own, _)| own == shape),
-        };
-        if !fits {
-            return Err(SafeSmolError::Trained { name, shape });
+/// The encoder, projector and guard in memory, and the language model in its file.
+pub(crate) struct Parts<'a> {
+    pub(crate) own: Tensors,
+    pub(crate) language_model: &'a dyn TensorSource,
+}
+
+impl Parts<'_> {
+    /// The part that holds the tensor `name`, and its name there.
+    fn part<'n>(&'n self, name: &'n str) -> (&'n dyn TensorSource, &'n str) {
+        match name.strip_prefix(LANGUAGE_MODEL) {
+            Some(name) => (self.language_model, name),
+            None => (&self.own, name),
         }
-        parts.insert(name.clone(), shape, trained.read_f32(&name)?)?;
-    }
-    Ok(())
-}
-
-/// The layer, without `.weight`, that the adapter's tensor `name` belongs to.
-fn adapted(name: &str) -> Option<&str> {
-    name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight"))
-}
-
-/// Whether `trained` has both halves of an adapter, of one rank and of the shape of its layer.
-fn adapter_fits(layer: &str, trained: &dyn TensorSource, language_model: &dyn TensorSource) -> bool {
-    let shape = |source: &dyn TensorSource, name: &str| source.info(name).map(|info| info.shape);
-    let weight = layer.strip_prefix(LANGUAGE_MODEL).and_then(|own| shape(language_model, &format!("{own}.weight")));
-    let [a, b] = ["A", "B"].map(|half| shape(trained, &format!("{layer}.lora_{half}.weight")));
-    match (weight.as_deref(), a.as_deref(), b.as_deref()) {
-        (Some([output, input]), Some([rank, a]), Some([b, also])) => (a, b, also) == (input, output, rank),
-        _ => false,
     }
 }
 
-/// `W + B · A`, where an adapter for `name` is among `parts`; [`overlay`] let none in that does not
-/// fit. Its `B` holds the scale already.
-pub(crate) fn merge_adapter(name: &str, values: &mut [f32], parts: &Tensors) {
-    let base = name.trim_end_matches(".weight");
-    let a = parts.get(&format!("{base}.lora_A.weight"));
-    let b = parts.get(&format!("{base}.lora_B.weight"));
-    let (Some(([rank, input], a)), Some((_, b))) = (a, b) else { return };
-    for (row, b) in values.chunks_mut(*input).zip(b.chunks(*rank)) {
-        for (a, share) in a.chunks(*input).zip(b) {
-            row.iter_mut().zip(a).for_each(|(w, a)| *w += share * a);
-        }
+impl TensorSource for Parts<'_> {
+    fn path(&self) -> &Path {
+        Path::new("safe-smol")
+    }
+
+    fn names(&self) -> Vec<String> {
+        let language_model = self.language_model.names().into_iter().map(|name| format!("{LANGUAGE_MODEL}{name}"));
+        let mut names: Vec<_> = self.own.names().into_iter().chain(language_model).collect();
+        names.sort();
+        names
+    }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        let (part, name) = self.part(name);
+        part.info(name)
+    }
+
+    fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+        let (part, name) = self.part(name);
+        part.read_f32(name)
+    }
+
+    fn read_pieces(&self, name: &str, take: &mut TakePiece<'_>) -> Result<(), WeightsError> {
+        let (part, name) = self.part(name);
+        part.read_pieces(name, take)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use safevlm_weights::PeftAdapter;
+
     use super::*;
 
     fn tensors(of: &[(&str, &[usize])]) -> Tensors {
@@ -70,30 +66,33 @@ mod tests {
         tensors
     }
 
+    const HEAD: &str = "img_safety_head.weight";
+    const Q: &str = "language_model.model.layers.0.q.weight";
     const A: &str = "language_model.model.layers.0.q.lora_A.weight";
     const B: &str = "language_model.model.layers.0.q.lora_B.weight";
 
-    fn overlaid(trained: &[(&str, &[usize])]) -> Result<Tensors, SafeSmolError> {
-        let mut parts = tensors(&[("img_safety_head.weight", &[2, 3])]);
-        let language_model = tensors(&[("model.layers.0.q.weight", &[2, 3])]);
-        overlay(&mut parts, &tensors(trained), &language_model).map(|()| parts)
+    /// The values of `names` after `trained` was merged into the parts.
+    fn merged(trained: &[(&str, &[usize])], names: &[&str]) -> Result<Vec<Vec<f32>>, WeightsError> {
+        let language_model = tensors(&[("model.layers.0.q.weight", &[2, 3]), ("model.layers.1.q.weight", &[1])]);
+        let parts = Parts { own: tensors(&[(HEAD, &[2, 3])]), language_model: &language_model };
+        assert_eq!(parts.names(), [HEAD, Q, "language_model.model.layers.1.q.weight"]);
+        let adapter = PeftAdapter::scaled(tensors(trained));
+        let merged = adapter.merge(&parts)?;
+        names.iter().map(|name| merged.read_f32(name)).collect()
     }
 
     #[test]
-    fn adapters_are_merged() {
-        let parts = overlaid(&[("img_safety_head.weight", &[2, 3]), (A, &[1, 3]), (B, &[2, 1])]).unwrap();
-        let mut values = vec![10.0; 6];
-        merge_adapter("language_model.model.layers.0.q.weight", &mut values, &parts);
-        // B is (0, 1), A is (0, 1, 2).
-        assert_eq!(values, [10.0, 10.0, 10.0, 10.0, 11.0, 12.0]);
-        merge_adapter("language_model.model.layers.1.q.weight", &mut values, &parts);
-        assert_eq!(values[5], 12.0);
+    fn the_trained_part_finds_its_places_in_both_parts() {
+        let values = merged(&[(HEAD, &[2, 3]), (A, &[1, 3]), (B, &[2, 1])], &[HEAD, Q]).unwrap();
+        assert_eq!(values[0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        // B is (0, 1), A is (0, 1, 2): no scale is applied to their product.
+        assert_eq!(values[1], [0.0, 1.0, 2.0, 3.0, 5.0, 7.0]);
     }
 
     #[test]
     fn a_trained_part_that_does_not_fit_is_refused() {
         let unfit: [&[(&str, &[usize])]; 7] = [
-            &[("img_safety_head.weight", &[3, 2])],
+            &[(HEAD, &[3, 2])],
             &[("img_safety_head.wieght", &[2, 3])],
             &[(A, &[1, 3])],
             &[(A, &[1, 3]), (B, &[2, 2])],
@@ -102,8 +101,8 @@ mod tests {
             &[("vision_tower.q.lora_A.weight", &[1, 3]), ("vision_tower.q.lora_B.weight", &[2, 1])],
         ];
         for trained in unfit {
-            let error = overlaid(trained).unwrap_err();
-            assert!(matches!(error, SafeSmolError::Trained { .. }), "{trained:?}: {error}");
+            let error = merged(trained, &[]).unwrap_err();
+            assert!(matches!(error, WeightsError::Adapter { .. }), "{trained:?}: {error}");
         }
     }
 }

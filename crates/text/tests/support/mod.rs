@@ -1,5 +1,7 @@
 //! A byte-level BPE tokenizer small enough to be written by the test itself.
 
+#![allow(dead_code)] // Not every test uses all of it.
+
 use std::path::Path;
 
 use safevlm_text::TextTokenizer;
@@ -22,7 +24,7 @@ fn alphabet() -> Vec<char> {
 
 /// 256 bytes, and merges that end inside characters: the last byte of `é` with the first of `漢`,
 /// the first three bytes of an emoji, and a whole word.
-pub(crate) fn tokenizer_json() -> Value {
+pub(crate) fn tokenizer_json(special: &[&str]) -> Value {
     let alphabet = alphabet();
     let spell = |bytes: &[u8]| bytes.iter().map(|b| alphabet[usize::from(*b)]).collect::<String>();
     let mut vocab: Vec<String> = (0..=255u8).map(|b| spell(&[b])).collect();
@@ -33,7 +35,7 @@ pub(crate) fn tokenizer_json() -> Value {
         merges.push(json!([spell(left), spell(right)]));
         vocab.push(spell(&[left, right].concat()));
     }
-    let added = SPECIAL.iter().enumerate().map(|(nth, content)| {
+    let added = special.iter().enumerate().map(|(nth, content)| {
         json!({ "id": vocab.len() + nth, "content": content, "special": true, "single_word": false,
             "lstrip": false, "rstrip": false, "normalized": false })
     });
@@ -51,8 +53,13 @@ pub(crate) fn tokenizer_json() -> Value {
 
 /// The tokenizer, read from a folder as a model's is.
 pub(crate) fn tokenizer() -> TextTokenizer {
+    tokenizer_with(&SPECIAL)
+}
+
+/// The same with other special tokens.
+pub(crate) fn tokenizer_with(special: &[&str]) -> TextTokenizer {
     let dir = TempDir::new().unwrap();
-    write(dir.path(), "tokenizer.json", &tokenizer_json().to_string());
+    write(dir.path(), "tokenizer.json", &tokenizer_json(special).to_string());
     TextTokenizer::from_dir(dir.path()).unwrap()
 }
 

@@ -1,25 +1,25 @@
 //! Safetensors: one file, or shards with an index.
 
 pub(crate) mod header;
+mod index;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use crate::decode;
 use crate::error::WeightsError;
 use crate::positioned::PositionedFile;
-use crate::tensors::{TensorInfo, TensorSource, no_tensor};
+use crate::tensors::{TakePiece, TensorInfo, TensorSource, no_tensor};
 use header::{Entry, Header};
+use index::WeightMap;
 
 /// The single-file name in a model folder.
 pub const SINGLE_FILE: &str = "model.safetensors";
 /// The index of a sharded checkpoint.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
-/// The index of the largest published checkpoints has a few hundred kilobytes.
-const MAX_INDEX_BYTES: u64 = 64 << 20;
+/// An adapter in PEFT's format, which may lie beside the model and is no part of it.
+pub const ADAPTER_FILE: &str = "adapter_model.safetensors";
 
 /// A safetensors checkpoint: all shards opened, headers checked, values unread.
 #[derive(Debug)]
@@ -30,20 +30,19 @@ pub struct SafetensorsDir {
     metadata: BTreeMap<String, String>,
 }
 
-/// `model.safetensors.index.json`.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
 impl SafetensorsDir {
     /// Opens a file, or a folder with `model.safetensors.index.json`, `model.safetensors` or
     /// exactly one other `*.safetensors`. Every header is checked against its file's size before
-    /// anything else happens.
+    /// anything else happens. An `adapter_model.safetensors` beside the model is not read:
+    /// [`PeftAdapter`](crate::PeftAdapter) does that.
+    ///
+    /// Of shards only those that the index names are opened. Where two of them hold the same
+    /// tensor, the index decides.
     ///
     /// # Errors
-    /// When there is no checkpoint, a file is truncated or its header lies, or the index names
-    /// what the shards lack.
+    /// When there is no checkpoint, a file is truncated or its header lies, the index names what
+    /// the shards lack or a file outside the folder, two shards hold a tensor that the index does
+    /// not name, or a `model.safetensors` lies beside an index that does not name it.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let mut this =
             Self { path: path.to_path_buf(), files: Vec::new(), tensors: BTreeMap::new(), metadata: BTreeMap::new() };
@@ -63,22 +62,23 @@ impl SafetensorsDir {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// Bytes that the tensor `name` takes in its file.
+    pub(crate) fn stored_bytes(&self, name: &str) -> u64 {
+        self.tensors.get(name).map_or(0, |(_, entry)| entry.length as u64)
+    }
+
     fn open_shards(&mut self, folder: &Path, index: &Path) -> Result<(), WeightsError> {
-        let bad = |reason: String| WeightsError::malformed(index, "safetensors index", reason);
-        let length = fs::metadata(index).map_err(WeightsError::io("read", index))?;
-        if length.len() > MAX_INDEX_BYTES {
-            return Err(bad(format!("it has more than {MAX_INDEX_BYTES} bytes")));
-        }
-        let text = fs::read(index).map_err(WeightsError::io("read", index))?;
-        let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+        let weight_map = index::read(index)?;
         let mut shards: Vec<&String> = weight_map.values().collect();
         shards.sort();
         shards.dedup();
-        for shard in &shards {
-            // A plain name only: an index must not reach outside its folder.
-            if Path::new(shard.as_str()).file_name() != Some(shard.as_ref()) {
-                return Err(bad(format!("it names the shard `{shard}`, which is not a file name")));
-            }
+        if folder.join(SINGLE_FILE).is_file() && !shards.iter().any(|shard| *shard == SINGLE_FILE) {
+            return Err(WeightsError::unsupported(
+                folder,
+                format!("it holds both {SINGLE_FILE} and {INDEX_FILE}, which are two checkpoints: delete one of them"),
+            ));
+        }
+        for shard in shards {
             let file = folder.join(shard);
             if !file.is_file() {
                 return Err(WeightsError::NotFound {
@@ -90,23 +90,29 @@ impl SafetensorsDir {
         }
         for (name, shard) in &weight_map {
             if !self.tensors.contains_key(name) {
-                return Err(bad(format!("the shard `{shard}` has no tensor `{name}`")));
+                return Err(index::malformed(index, format!("the shard `{shard}` has no tensor `{name}`")));
             }
         }
         Ok(())
     }
 
     /// Adds one file. Where two shards hold the same tensor, the index decides.
-    fn add_file(&mut self, path: &Path, shard: Option<(&str, &BTreeMap<String, String>)>) -> Result<(), WeightsError> {
+    fn add_file(&mut self, path: &Path, shard: Option<(&str, &WeightMap)>) -> Result<(), WeightsError> {
         let file = PositionedFile::open(path)?;
         let Header { tensors, metadata } = header::read(&file)?;
         let number = self.files.len();
         for (name, entry) in tensors {
             let belongs_elsewhere =
                 shard.is_some_and(|(shard, map)| map.get(&name).is_some_and(|owner| owner.as_str() != shard));
-            if !belongs_elsewhere {
-                self.tensors.insert(name, (number, entry));
+            if belongs_elsewhere {
+                continue;
             }
+            if let Some((other, _)) = self.tensors.get(&name) {
+                let other = self.files[*other].path.display();
+                let reason = format!("{other} holds `{name}` too, and {INDEX_FILE} does not say which one counts");
+                return Err(WeightsError::malformed(path, "safetensors", reason));
+            }
+            self.tensors.insert(name, (number, entry));
         }
         self.metadata.extend(metadata);
         self.files.push(file);
@@ -128,16 +134,26 @@ impl TensorSource for SafetensorsDir {
     }
 
     fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+        let count = self.info(name).map_or(0, |info| info.len());
+        let mut values = Vec::with_capacity(count);
+        self.read_pieces(name, &mut |piece| {
+            values.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    fn read_pieces(&self, name: &str, take: &mut TakePiece<'_>) -> Result<(), WeightsError> {
         let (number, entry) = self.tensors.get(name).ok_or_else(|| no_tensor(self, name))?;
         let file = &self.files[*number];
         let dtype = entry.info.dtype;
-        let unit = decode::size_of(dtype).unwrap_or(1);
-        let mut values = Vec::with_capacity(entry.length / unit);
-        file.read_pieces(entry.offset, entry.length, unit, |bytes| {
+        let mut values = Vec::new();
+        file.read_pieces(entry.offset, entry.length, decode::size_of(dtype).unwrap_or(1), |bytes| {
+            values.clear();
             decode::append(dtype, bytes, &mut values)
-                .map_err(|reason| WeightsError::unsupported(&file.path, format!("tensor `{name}`: {reason}")))
-        })?;
-        Ok(values)
+                .map_err(|reason| WeightsError::unsupported(&file.path, format!("tensor `{name}`: {reason}")))?;
+            take(&values)
+        })
     }
 }
 
@@ -153,16 +169,18 @@ fn single_file(folder: &Path) -> Result<PathBuf, WeightsError> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors") && path.is_file())
         .collect();
-    match (found.pop(), found.len()) {
-        (Some(only), 0) => Ok(only),
-        (None, _) => Err(WeightsError::NotFound {
-            path: usual,
-            remedy: "the folder holds no safetensors checkpoint; import the model first".to_string(),
-        }),
-        (Some(_), _) => Err(WeightsError::NotFound {
-            path: folder.join(INDEX_FILE),
-            remedy: "the folder holds several safetensors files and no index; fetch the index too, or name one file"
-                .to_string(),
-        }),
-    }
+    let all = found.len();
+    found.retain(|path| path.file_name().is_none_or(|name| name != ADAPTER_FILE));
+    let remedy = match (found.pop(), found.len()) {
+        (Some(only), 0) => return Ok(only),
+        (Some(_), _) => {
+            let path = folder.join(INDEX_FILE);
+            let remedy =
+                "the folder holds several safetensors files and no index; fetch the index too, or name one file";
+            return Err(WeightsError::NotFound { path, remedy: remedy.to_string() });
+        }
+        (None, _) if all > 0 => "the folder holds only an adapter; name the folder of the model that it adapts",
+        (None, _) => "the folder holds no safetensors checkpoint; import the model first",
+    };
+    Err(WeightsError::NotFound { path: usual, remedy: remedy.to_string() })
 }

@@ -5,6 +5,7 @@ mod gguf_hostile;
 mod llama;
 mod pytorch;
 mod safetensors;
+mod shards;
 
 use std::path::PathBuf;
 

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use safevlm_weights::{
-    INDEX_FILE, SINGLE_FILE, SafetensorsDir, SafetensorsWriter, SaveDtype, TensorSource, Tensors, WeightsError,
-    save_tensors,
+    SINGLE_FILE, SafetensorsDir, SafetensorsWriter, SaveDtype, TensorSource, Tensors, WeightsError, save_tensors,
 };
 
 use crate::{file, golden};
@@ -158,56 +156,4 @@ fn flipped_header_bytes_never_panic() {
         bytes[at] ^= 0x11;
         let _ = open(&bytes);
     }
-}
-
-fn write_shards(dir: &Path, index: &str) {
-    let shard = |name: &str, tensor: &str, value: f32| {
-        let mut tensors = Tensors::new();
-        tensors.insert(tensor, vec![1], vec![value]).unwrap();
-        tensors.insert("both", vec![1], vec![value]).unwrap();
-        save_tensors(&dir.join(name), &tensors, SaveDtype::F32, &BTreeMap::new()).unwrap();
-    };
-    shard("one.safetensors", "a", 1.);
-    shard("two.safetensors", "b", 2.);
-    fs::write(dir.join(INDEX_FILE), index).unwrap();
-}
-
-#[test]
-fn shards_are_one_checkpoint_and_the_index_decides() {
-    let dir = tempfile::tempdir().unwrap();
-    let index = r#"{"metadata":{"total_size":16},"weight_map":{"a":"one.safetensors","b":"two.safetensors","both":"two.safetensors"}}"#;
-    write_shards(dir.path(), index);
-    let read = SafetensorsDir::open(dir.path()).unwrap();
-    assert_eq!(read.names(), ["a", "b", "both"]);
-    assert_eq!(read.read_f32("a").unwrap(), [1.]);
-    assert_eq!(read.read_f32("both").unwrap(), [2.]);
-}
-
-#[test]
-fn an_index_that_lies_or_reaches_outside_is_refused() {
-    for (index, part) in [
-        ("{", "EOF"),
-        (r#"{"weight_map":{"a":"../one.safetensors"}}"#, "not a file name"),
-        (r#"{"weight_map":{"a":"/etc/passwd"}}"#, "not a file name"),
-        (r#"{"weight_map":{"a":""}}"#, "not a file name"),
-        (r#"{"weight_map":{"a":"three.safetensors"}}"#, "lists this shard"),
-        (r#"{"weight_map":{"x":"one.safetensors"}}"#, "no tensor `x`"),
-    ] {
-        let dir = tempfile::tempdir().unwrap();
-        write_shards(dir.path(), index);
-        let error = SafetensorsDir::open(dir.path()).expect_err(part).to_string();
-        assert!(error.contains(part), "`{error}` does not say `{part}`");
-    }
-}
-
-#[test]
-fn a_folder_without_a_clear_checkpoint_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let error = SafetensorsDir::open(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("import the model first"), "{error}");
-    fs::copy(golden("tiny_llama.safetensors"), dir.path().join("adapter.safetensors")).unwrap();
-    assert_eq!(SafetensorsDir::open(dir.path()).unwrap().names().len(), 20);
-    fs::copy(golden("tiny_llama.safetensors"), dir.path().join("second.safetensors")).unwrap();
-    let error = SafetensorsDir::open(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("no index"), "{error}");
 }

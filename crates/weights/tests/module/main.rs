@@ -7,9 +7,10 @@ use std::sync::Mutex;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 use safevlm_weights::{
-    Allow, KeyMap, SafetensorsDir, SaveDtype, TensorInfo, TensorSource, Tensors, WeightsError, collect_module,
-    load_module, save_module,
+    Allow, FloatDtype, KeyMap, SafetensorsDir, SaveDtype, StoredDtype, TensorInfo, TensorSource, Tensors, WeightsError,
+    check_module, collect_module, load_module, load_module_as, save_module,
 };
+use serde_json::json;
 
 #[derive(Module, Debug)]
 struct Linear {
@@ -71,7 +72,8 @@ fn fails(tensors: &Tensors, allow: &Allow) -> String {
 #[test]
 fn every_field_is_reached_by_its_path() {
     let (module, report) = load_module(toy(&Device::flex()), &checkpoint(), &keys(), &Allow::nothing()).unwrap();
-    assert_eq!(report.applied, ["layers.0.weight", "layers.0.bias", "layers.1.weight", "head.weight"]);
+    let fields: Vec<_> = report.applied.iter().map(|applied| applied.field.as_str()).collect();
+    assert_eq!(fields, ["layers.0.weight", "layers.0.bias", "layers.1.weight", "head.weight"]);
     assert!(report.missing.is_empty() && report.unused.is_empty());
     let loaded = collect_module(&module).unwrap();
     for (name, shape, values) in checkpoint().iter() {
@@ -108,10 +110,91 @@ fn missing_unexpected_and_misshaped_tensors_are_told_at_once() {
     assert!(fails(&tensors, &allow).contains("1 shape mismatch"));
     tensors.insert("model.head.weight", vec![2, 3], vec![0.; 6]).unwrap();
     let (module, report) = load_module(toy(&Device::flex()), &tensors, &keys(), &allow).unwrap();
-    assert_eq!(report.missing, ["layers.1.weight"]);
-    assert_eq!(report.unused, ["model.rotary.inv_freq"]);
+    assert_eq!(report.missing.iter().map(|field| &field.field).collect::<Vec<_>>(), ["layers.1.weight"]);
+    assert_eq!(report.unused.iter().map(|tensor| &tensor.name).collect::<Vec<_>>(), ["model.rotary.inv_freq"]);
     assert_eq!(report.to_string(), "3 tensors loaded, 1 left as initialised, 1 unused");
     assert_eq!(collect_module(&module).unwrap().get("layers.1.weight").unwrap().1, [-1.; 6]);
+}
+
+#[test]
+fn a_report_without_a_load_tells_every_tensor_and_serialises() {
+    let mut tensors = checkpoint();
+    tensors.remove("model.layers.0.bias");
+    tensors.insert("model.rotary.inv_freq", vec![1], vec![0.]).unwrap();
+    tensors.insert("model.head.weight", vec![3, 2], vec![0.; 6]).unwrap();
+    let source = Watched { inner: tensors, fail: "", reads: Mutex::default() };
+    let report = check_module(&toy(&Device::flex()), &source, &keys()).unwrap();
+    assert!(source.reads.lock().unwrap().is_empty());
+    assert_eq!(report.to_string(), "2 tensors loaded, 1 left as initialised, 1 unused, 1 of another shape");
+    let applied = |layer: u32| {
+        let field = format!("layers.{layer}.weight");
+        json!({"field": field, "name": format!("model.{field}"), "shape": [2, 3], "stored": "F32"})
+    };
+    let expected = json!({
+        "checkpoint": "watched",
+        "applied": [applied(0), applied(1)],
+        "missing": [{"field": "layers.0.bias", "shape": [2]}],
+        "unused": [{"name": "model.rotary.inv_freq", "shape": [1], "stored": "F32"}],
+        "misshapen": [{
+            "parameter": {"field": "head.weight", "shape": [2, 3]},
+            "tensor": {"name": "model.head.weight", "shape": [3, 2], "stored": "F32"},
+        }],
+    });
+    assert_eq!(serde_json::to_value(&report).unwrap(), expected);
+}
+
+#[test]
+fn parameters_get_the_type_that_is_asked_for() {
+    let mut tensors = checkpoint();
+    tensors.insert("model.layers.0.bias", vec![2], vec![1.001, -65_504.]).unwrap();
+    for (dtype, expected) in [
+        (FloatDtype::F32, [1.001, -65_504.]),
+        (FloatDtype::F16, [1.000_976_6, -65_504.]),
+        (FloatDtype::BF16, [1., -65_536.]),
+    ] {
+        let device = Device::flex();
+        let (module, _) = load_module_as(toy(&device), &tensors, &keys(), &Allow::nothing(), dtype).unwrap();
+        let bias = module.layers[0].bias.as_ref().unwrap().val();
+        assert_eq!(bias.dtype(), dtype.burn());
+        assert_eq!(bias.into_data().convert::<f32>().try_into_vec::<f32>().unwrap(), expected);
+        assert_eq!(module.layers[1].weight.val().dtype(), dtype.burn());
+    }
+    tensors.insert("model.layers.0.bias", vec![2], vec![1., 70_000.]).unwrap();
+    let load = |dtype| load_module_as(toy(&Device::flex()), &tensors, &keys(), &Allow::nothing(), dtype);
+    let error = load(FloatDtype::F16).unwrap_err().to_string();
+    assert!(error.contains("`model.layers.0.bias` holds 70000") && error.contains("choose bf16 or f32"), "{error}");
+    assert!(load(FloatDtype::BF16).is_ok());
+}
+
+#[test]
+fn the_stored_type_is_that_of_most_values() {
+    /// The tensor's stored type is its name.
+    struct Stored(&'static [(&'static str, StoredDtype, usize)]);
+    impl TensorSource for Stored {
+        fn path(&self) -> &Path {
+            Path::new("stored")
+        }
+        fn names(&self) -> Vec<String> {
+            self.0.iter().map(|(name, ..)| name.to_string()).collect()
+        }
+        fn info(&self, name: &str) -> Option<TensorInfo> {
+            let found = self.0.iter().find(|(own, ..)| *own == name);
+            found.map(|(_, dtype, count)| TensorInfo { shape: vec![*count], dtype: *dtype })
+        }
+        fn read_f32(&self, _name: &str) -> Result<Vec<f32>, WeightsError> {
+            unreachable!("nothing is read")
+        }
+    }
+    use StoredDtype::*;
+    for (tensors, expected) in [
+        (&[("a", BF16, 9), ("norm", F32, 2)][..], FloatDtype::BF16),
+        (&[("a", F16, 9), ("norm", BF16, 2)], FloatDtype::F16),
+        (&[("a", F16, 5), ("b", BF16, 5)], FloatDtype::F32),
+        (&[("a", F32, 9), ("b", BF16, 5)], FloatDtype::F32),
+        (&[], FloatDtype::F32),
+    ] {
+        assert_eq!(FloatDtype::as_stored(&Stored(tensors)), expected, "{tensors:?}");
+    }
 }
 
 #[test]
