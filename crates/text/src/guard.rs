@@ -41,7 +41,7 @@ pub(crate) fn render(source: &str, context: Value) -> Result<String, Error> {
 
     let whitespace = WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true };
     syntax::check(source, whitespace)?;
-    let tree = parse(source, NAME, SyntaxConfig::default(), whitespace)?;
+    let tree = parse(source, NAME, SyntaxConfig, whitespace)?;
     let mut generator = CodeGenerator::new(NAME, source);
     generator.compile_stmt(&rewrite::statement(&tree));
     let (instructions, blocks) = generator.finish();
@@ -64,5 +64,5 @@ pub(crate) fn render(source: &str, context: Value) -> Result<String, Error> {
 pub(crate) fn check(source: &str) -> Result<(), Error> {
     let whitespace = WhitespaceConfig::default();
     syntax::check(source, whitespace)?;
-    parse(source, NAME, SyntaxConfig::default(), whitespace).map(drop)
+    parse(source, NAME, SyntaxConfig, whitespace).map(drop)
 }

@@ -158,7 +158,7 @@ fn optional<'a>(expr: &Option<Expr<'a>>) -> Option<Expr<'a>> {
 fn arguments<'a>(args: &[CallArg<'a>]) -> Vec<CallArg<'a>> {
     let argument = |arg: &CallArg<'a>| match arg {
         CallArg::Pos(value) => CallArg::Pos(operand(value)),
-        CallArg::Kwarg(name, value) => CallArg::Kwarg(*name, operand(value)),
+        CallArg::Kwarg(name, value) => CallArg::Kwarg(name, operand(value)),
         CallArg::PosSplat(value) => CallArg::PosSplat(operand(value)),
         CallArg::KwargSplat(value) => CallArg::KwargSplat(operand(value)),
     };
@@ -185,10 +185,8 @@ fn expression<'a>(expr: &Expr<'a>) -> Expr<'a> {
             Expr::Slice(Spanned::new(ast::Slice { expr: operand(&e.expr), start, stop, step }, e.span()))
         }
         Expr::UnaryOp(e) => {
-            let op = match e.op {
-                ast::UnaryOpKind::Not => ast::UnaryOpKind::Not,
-                ast::UnaryOpKind::Neg => ast::UnaryOpKind::Neg,
-            };
+            let negated = matches!(e.op, ast::UnaryOpKind::Neg);
+            let op = if negated { ast::UnaryOpKind::Neg } else { ast::UnaryOpKind::Not };
             Expr::UnaryOp(Spanned::new(ast::UnaryOp { op, expr: expression(&e.expr) }, e.span()))
         }
         Expr::BinOp(e) => binary(e),

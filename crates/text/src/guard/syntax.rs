@@ -14,7 +14,7 @@ const ELIF_LIMIT: usize = 200;
 pub(crate) fn check(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
     let refuse = |what: &'static str| Err(Error::new(ErrorKind::SyntaxError, what));
     let (mut tokens, mut elifs) = (0, 0);
-    for token in tokenize(source, false, SyntaxConfig::default(), whitespace) {
+    for token in tokenize(source, false, SyntaxConfig, whitespace) {
         match token?.0 {
             Token::BlockStart | Token::VariableStart => tokens = 0,
             Token::Ident("elif") => elifs += 1,
