@@ -31,7 +31,7 @@ pub struct Sequences {
 /// about one image cost one image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Branched {
-    /// Tokens that every branch follows.
+    /// Tokens that every branch follows; images end inside it.
     pub stem: Vec<u32>,
     /// The tokens of each branch.
     pub branches: Vec<Vec<u32>>,
