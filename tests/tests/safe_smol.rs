@@ -39,7 +39,7 @@ fn invariants_hold() {
     let sequences = Sequences::single(first.clone(), Some(smol.config.image_token));
     let pixels = smol.processor.pixels(&[&knife], &smol.device).unwrap();
     let visual = smol.model.visual_tokens(pixels);
-    let embeddings = smol.model.embed(&sequences, Some(visual), &smol.device).unwrap();
+    let embeddings = smol.model.embed(&sequences, Some(&visual), &smol.device).unwrap();
     let language_model = &smol.model.language_model;
     let mut cache = language_model.new_cache(1, first.len(), &smol.device);
     let mut states = vec![];

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use safevlm_core::{DeviceError, ImageError, VerdictError};
-use safevlm_llama::LlamaConfigError;
+use safevlm_family::FamilyError;
 use safevlm_nn::{SamplerError, vlm::ImageCountError};
 use safevlm_safe_smol::SafeSmolError;
 use safevlm_text::TextError;
@@ -20,10 +20,6 @@ pub enum Error {
     UnknownModel { name: String, near: String },
     #[error("the model `{name}` is not installed: run `cargo xtask import-weights {name}` or `safevlm import {name}`")]
     NotInstalled { name: String },
-    #[error("{path}: cannot be read ({source}): give a model folder with a config.json")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: is no valid JSON ({source}): import the model again")]
-    Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}: model_type is {found}, but this build knows safe_smol and llama")]
     UnknownFamily { path: PathBuf, found: String },
     #[error("the prompt has {prompt} tokens, but the model's context ends at {context}: shorten the conversation")]
@@ -49,13 +45,17 @@ pub enum Error {
     #[error(transparent)]
     SafeSmol(#[from] SafeSmolError),
     #[error(transparent)]
-    Llama(#[from] LlamaConfigError),
+    Family(#[from] FamilyError),
     #[error(transparent)]
     Text(#[from] TextError),
     #[error(transparent)]
     Sampler(#[from] SamplerError),
-    #[error(transparent)]
-    ImageCount(#[from] ImageCountError),
+}
+
+impl From<ImageCountError> for Error {
+    fn from(error: ImageCountError) -> Self {
+        Self::Family(error.into())
+    }
 }
 
 impl Error {
@@ -63,7 +63,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Device(_) | Error::Verdict(_) | Error::Sampler(SamplerError::NotFinite) => 1,
-            Error::Weights(error) | Error::SafeSmol(SafeSmolError::Weights(error)) if !error.is_bad_input() => 1,
+            Error::Weights(error)
+            | Error::SafeSmol(SafeSmolError::Weights(error))
+            | Error::Family(FamilyError::Weights(error))
+                if !error.is_bad_input() =>
+            {
+                1
+            }
             _ => 2,
         }
     }

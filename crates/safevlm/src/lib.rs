@@ -18,6 +18,7 @@ mod generate;
 mod loaded;
 pub mod registry;
 mod safe_vlm;
+mod text_only;
 
 pub use answer::{Answer, FinishReason, GenerationConfig, Timing};
 pub use error::Error;
@@ -26,4 +27,5 @@ pub use safevlm_core::{
     CLASSES, Category, Class, Conversation, DeviceError, DeviceSpec, ImageError, ImageLimits, Message, Part, RgbImage,
     Role, Taxonomy, Verdict, VerdictError, decode_image, device::available, load_image,
 };
-pub use safevlm_weights::Cache;
+pub use safevlm_family::{FamilyError, LoadOptions as WeightOptions};
+pub use safevlm_weights::{Cache, FloatDtype};

@@ -13,7 +13,7 @@ use half::f16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safevlm_core::taxonomy::CLASSES;
-use safevlm_nn::{Projector, VisionEncoder};
+use safevlm_nn::{ImageTokens, Projector};
 use safevlm_safe_smol::SafeSmol;
 
 use crate::error::TrainError;
@@ -54,7 +54,7 @@ impl Grounding {
         for part in numbers.chunks(ENCODE) {
             let scenes = part.iter().map(|n| feed.scene(*n)).collect::<Result<Vec<_>, _>>()?;
             let images: Vec<_> = scenes.iter().map(|scene| &scene.image).collect();
-            let features = model.vision.encode(feed.processor.pixels(&images, device)?);
+            let features = model.vision.features(feed.processor.pixels(&images, device)?);
             let [_, tokens, width] = features.dims();
             this.shape = [tokens, width];
             let data = features.try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
@@ -102,8 +102,7 @@ impl Grounding {
         let table = model.language_model.embed_tokens.weight.val().detach().select(0, ids);
         let lengths = length(table.clone());
         let usual = lengths.clone().mean();
-        let [_, hidden] = table.dims();
-        let pooled = model.projector.project(features).mean_dim(1).reshape([batch, hidden]);
+        let pooled = model.projector.project(ImageTokens::equal(features)).mean();
         let own = length(pooled.clone());
         let cosines = (pooled / own.clone()).matmul((table / lengths).transpose());
         let chosen = log_softmax(cosines.div_scalar(TEMPERATURE), 1) * share;
@@ -125,9 +124,7 @@ fn words(feed: &Feed<'_>, subject: &str, label: usize) -> Result<Vec<u32>, Train
     let mut ids = Vec::new();
     for word in parts {
         // With its space before it, as inside a sentence.
-        ids.extend(
-            feed.processor.tokenizer.encode(&format!(" {word}")).map_err(safevlm_safe_smol::SafeSmolError::from)?,
-        );
+        ids.extend(feed.processor.tokenizer.encode(&format!(" {word}")).map_err(safevlm_family::FamilyError::from)?);
     }
     Ok(ids)
 }
