@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use safevlm_core::Taxonomy;
 use safevlm_weights::{
-    FloatDtype, LoadReport, PeftAdapter, SafetensorsDir, TensorSource, check_module, load_module_as,
+    FloatDtype, LoadReport, PeftAdapter, SafetensorsDir, TensorSource, check_finite, check_module, load_module_as,
 };
 use serde_json::Value;
 
@@ -19,6 +19,8 @@ pub struct LoadOptions {
     pub dtype: FloatDtype,
     /// A folder with a LoRA adapter in PEFT's format, which is merged into the weights.
     pub adapter: Option<PathBuf>,
+    /// Whether all values are read first, to name the tensors that hold NaN or infinities.
+    pub check: bool,
 }
 
 /// A model of one family in memory.
@@ -51,6 +53,9 @@ impl<F: Family> Loaded<F> {
         }
         let checkpoint = SafetensorsDir::open(dir)?;
         let fill = |source: &dyn TensorSource| {
+            if options.check {
+                check_finite(source)?;
+            }
             load_module_as(F::init(&config, device), source, &F::key_map(), &F::allow(), options.dtype)
         };
         let (model, report) = match &options.adapter {

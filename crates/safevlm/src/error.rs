@@ -20,8 +20,14 @@ pub enum Error {
     UnknownModel { name: String, near: String },
     #[error("the model `{name}` is not installed: run `cargo xtask import-weights {name}` or `safevlm import {name}`")]
     NotInstalled { name: String },
-    #[error("{path}: model_type is {found}, but this build knows safe_smol and llama")]
-    UnknownFamily { path: PathBuf, found: String },
+    #[error("{path}: model_type is {found}, but this build knows {known}")]
+    UnknownFamily { path: PathBuf, found: String, known: String },
+    #[error("no published size is called `{name}`: choose one of {names}")]
+    UnknownPreset { name: String, names: String },
+    #[error("the guard head {head} cannot be joined to {base}: {reason}; use a head that was trained on this base")]
+    AttachGuard { head: PathBuf, base: PathBuf, reason: String },
+    #[error("{path}: cannot be written ({source}): free disk space, or set SAFEVLM_HOME to another folder")]
+    Write { path: PathBuf, source: std::io::Error },
     #[error("the prompt has {prompt} tokens, but the model's context ends at {context}: shorten the conversation")]
     ContextLength { prompt: usize, context: usize },
     #[error("max_new_tokens is 0: ask for at least one token")]

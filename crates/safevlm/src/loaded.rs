@@ -1,52 +1,91 @@
-//! The families this build knows, as one enum.
+//! The families this build knows, in one table.
 
 use std::path::Path;
 
 use burn::tensor::Device;
-use safevlm_family::{CONFIG_FILE, Family, LoadOptions, Loaded};
-use safevlm_safe_smol::Processor as SafeSmol;
+use safevlm_family::{Family, LoadOptions, Loaded, Published};
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::text_only::TextOnly;
 
-/// A loaded model of one family.
-#[derive(Debug)]
-pub(crate) enum AnyModel {
-    SafeSmol(Box<Loaded<SafeSmol>>),
-    TextOnly(Box<Loaded<TextOnly>>),
+/// A family of the table.
+pub(crate) trait Known: Family {
+    /// One of its models, as the enum of all families.
+    fn any(loaded: Loaded<Self>) -> AnyModel;
 }
 
-/// Runs `$body` with `$loaded`, the [`Loaded`] of whatever family `$model` is.
-macro_rules! with_model {
-    ($model:expr, $loaded:ident => $body:expr) => {
-        match $model {
-            $crate::loaded::AnyModel::SafeSmol($loaded) => $body,
-            $crate::loaded::AnyModel::TextOnly($loaded) => $body,
+/// Something to do with a family of which only the `model_type` is known.
+pub(crate) trait WithFamily {
+    /// What it gives.
+    type Output;
+
+    /// Does it.
+    fn run<F: Known>(self) -> Result<Self::Output, Error>;
+}
+
+/// Writes what needs a list of all families. `$d` is a dollar sign, for the macro that it defines.
+macro_rules! families {
+    ($d:tt $($variant:ident: $family:ty;)*) => {
+        /// A loaded model of one family.
+        #[derive(Debug)]
+        pub(crate) enum AnyModel {
+            $($variant(Box<Loaded<$family>>),)*
+        }
+
+        $(impl Known for $family {
+            fn any(loaded: Loaded<Self>) -> AnyModel {
+                AnyModel::$variant(Box::new(loaded))
+            }
+        })*
+
+        /// Runs `$body` with `$loaded`, the [`Loaded`] of whatever family `$model` is.
+        macro_rules! with_model {
+            ($d model:expr, $d loaded:ident => $d body:expr) => {
+                match $d model {
+                    $($crate::loaded::AnyModel::$variant($d loaded) => $d body,)*
+                }
+            };
+        }
+
+        /// Does `todo` with the family that `config`, the parsed JSON of the file `path`, belongs to.
+        pub(crate) fn with_family<W: WithFamily>(path: &Path, config: &Value, todo: W) -> Result<W::Output, Error> {
+            let found = config.get("model_type").and_then(Value::as_str).unwrap_or("missing");
+            match found {
+                $(<$family as Family>::MODEL_TYPE => todo.run::<$family>(),)*
+                found => Err(Error::UnknownFamily {
+                    path: path.to_owned(),
+                    found: found.to_owned(),
+                    known: [$(<$family as Family>::MODEL_TYPE),*].join(", "),
+                }),
+            }
+        }
+
+        /// The published sizes of all families.
+        pub(crate) fn published() -> Vec<&'static Published> {
+            [$(<$family as Family>::PUBLISHED),*].into_iter().flatten().collect()
         }
     };
 }
+
+families! { $
+    SafeSmol: safevlm_safe_smol::Processor;
+    TextOnly: TextOnly;
+}
 pub(crate) use with_model;
 
-impl AnyModel {
-    /// Loads the folder's model onto `device`.
-    pub(crate) fn load(dir: &Path, config: &Value, options: &LoadOptions, device: &Device) -> Result<Self, Error> {
-        match config.get("model_type").and_then(Value::as_str) {
-            Some(SafeSmol::MODEL_TYPE) => Ok(Self::SafeSmol(load(dir, config, options, device)?)),
-            Some(TextOnly::MODEL_TYPE) => Ok(Self::TextOnly(load(dir, config, options, device)?)),
-            other => {
-                let found = other.unwrap_or("missing").to_owned();
-                Err(Error::UnknownFamily { path: dir.join(CONFIG_FILE), found })
-            }
-        }
-    }
+/// Loads a model folder whose parsed `config.json` is `config`.
+pub(crate) struct Load<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) config: &'a Value,
+    pub(crate) options: &'a LoadOptions,
+    pub(crate) device: &'a Device,
 }
 
-fn load<F: Family>(
-    dir: &Path,
-    config: &Value,
-    options: &LoadOptions,
-    device: &Device,
-) -> Result<Box<Loaded<F>>, Error> {
-    Ok(Box::new(Loaded::load(dir, config, options, device)?))
+impl WithFamily for Load<'_> {
+    type Output = AnyModel;
+
+    fn run<F: Known>(self) -> Result<AnyModel, Error> {
+        Ok(F::any(Loaded::load(self.dir, self.config, self.options, self.device)?))
+    }
 }

@@ -13,7 +13,7 @@ use safevlm_weights::{MemoryEstimate, available_memory};
 use crate::answer::{Answer, GenerationConfig, Timing};
 use crate::error::Error;
 use crate::generate::{generate, last_state, to_vec};
-use crate::loaded::{AnyModel, with_model};
+use crate::loaded::{AnyModel, Load, with_family, with_model};
 
 /// Images that the guard looks at in one forward pass.
 const GUARD_BATCH: usize = 8;
@@ -63,7 +63,8 @@ impl SafeVlm {
         if let (Some(context), DeviceSpec::Flex, Some(available)) = (options.context, &spec, available_memory()) {
             MemoryEstimate::of(dir, Some(options.weights.dtype), context)?.check(available)?;
         }
-        let model = AnyModel::load(dir, &config, &options.weights, &device)?;
+        let load = Load { dir, config: &config, options: &options.weights, device: &device };
+        let model = with_family(&dir.join(CONFIG_FILE), &config, load)?;
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
         Ok(Self {
             name,

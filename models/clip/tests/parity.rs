@@ -7,7 +7,6 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_clip::{ClipVision, ClipVisionConfig, FeatureSelection, IGNORED, PREFIXES, key_rules};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::VisionEncoder;
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, Tensors, load_module};
 use serde_json::Value;
 

@@ -8,7 +8,6 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_core::image::RgbImage;
 use safevlm_efficientnet::{EfficientNet, EfficientNetConfig, Preprocess, lite0_checkpoint, load_checkpoint};
-use safevlm_nn::VisionEncoder;
 use safevlm_weights::{Cache, Fetcher, SafetensorsDir, StateDict, TensorSource};
 use serde::Deserialize;
 

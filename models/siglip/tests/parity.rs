@@ -6,7 +6,6 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::VisionEncoder;
 use safevlm_siglip::{IGNORED, PREFIXES, SiglipVision, SiglipVisionConfig, key_rules};
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, Tensors, load_module};
 use serde_json::Value;

@@ -79,7 +79,8 @@ fn a_meta_token_is_what_the_head_of_v1_looks_at() {
     let golden = golden();
     let device = DeviceSpec::Flex.open().unwrap().0;
     let config = VgmConfig::new(32).with_safety_meta_token(true);
-    let head = Vgm { meta_token: config.init(&device).meta_token, ..tiny(&golden, &device) };
+    let mut head = tiny(&golden, &device);
+    head.meta_token = config.init(&device).meta_token;
     assert_eq!(head.meta_token().unwrap().dims(), [1, 32]);
     let pooled = tensor(&golden, "pooled", [3, 32], &device);
     let before = Tensor::<2>::ones([3, 32], &device);
