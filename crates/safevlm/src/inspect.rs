@@ -30,8 +30,8 @@ pub struct Inspection {
     pub tensors: LoadReport,
     /// Why the checkpoint does not fit the model; none if it does.
     pub misfit: Option<String>,
-    /// What it needs in memory; none for a published size, whose tensors are not at hand.
-    pub memory: Option<MemoryEstimate>,
+    /// What it needs in memory.
+    pub memory: MemoryEstimate,
 }
 
 /// Numbers of parameters.
@@ -74,11 +74,7 @@ pub fn inspect(dir: &Path, options: &InspectOptions) -> Result<Inspection, Error
         check_finite(&checkpoint)?;
     }
     let name = dir.display().to_string();
-    let mut found =
-        with_family(&dir.join(CONFIG_FILE), &config, Compare { name, config: &config, source: &checkpoint })?;
-    let context = options.context.unwrap_or(found.context);
-    found.memory = Some(MemoryEstimate::of(dir, Some(options.dtype), context)?);
-    Ok(found)
+    with_family(&dir.join(CONFIG_FILE), &config, Compare { name, config: &config, source: &checkpoint, options })
 }
 
 /// The same for a published size, such as `safe-llava-7b`, against the list of its tensors.
@@ -86,14 +82,14 @@ pub fn inspect(dir: &Path, options: &InspectOptions) -> Result<Inspection, Error
 /// # Errors
 ///
 /// If no published size has that name.
-pub fn inspect_published(name: &str) -> Result<Inspection, Error> {
+pub fn inspect_published(name: &str, options: &InspectOptions) -> Result<Inspection, Error> {
     let all = published();
     let Some(size) = all.iter().find(|size| size.name == name) else {
         let names = all.iter().map(|size| size.name).collect::<Vec<_>>().join(", ");
         return Err(Error::UnknownPreset { name: name.to_owned(), names });
     };
     let (config, index) = (size.config(), size.index()?);
-    let compare = Compare { name: name.to_owned(), config: &config, source: &index };
+    let compare = Compare { name: name.to_owned(), config: &config, source: &index, options };
     with_family(Path::new(CONFIG_FILE), &config, compare)
 }
 
@@ -106,6 +102,7 @@ struct Compare<'a> {
     name: String,
     config: &'a Value,
     source: &'a dyn TensorSource,
+    options: &'a InspectOptions,
 }
 
 impl WithFamily for Compare<'_> {
@@ -124,6 +121,7 @@ impl WithFamily for Compare<'_> {
             guard: model.guard.as_ref().map(Module::num_params),
             total: model.num_params(),
         };
+        let context = self.options.context.unwrap_or_else(|| F::context(&config));
         Ok(Inspection {
             model: self.name,
             family: F::MODEL_TYPE.to_owned(),
@@ -131,7 +129,7 @@ impl WithFamily for Compare<'_> {
             parameters,
             misfit: misfit(&tensors, &F::allow()),
             tensors,
-            memory: None,
+            memory: MemoryEstimate::of(self.source, Some(self.options.dtype), context)?,
         })
     }
 }

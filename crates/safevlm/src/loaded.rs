@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use safevlm_family::{Family, LoadOptions, Loaded, Published};
+use safevlm_weights::{MemoryEstimate, SafetensorsDir, available_memory};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -79,6 +80,8 @@ pub(crate) struct Load<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) config: &'a Value,
     pub(crate) options: &'a LoadOptions,
+    /// Tokens for which there must be main memory.
+    pub(crate) context: Option<usize>,
     pub(crate) device: &'a Device,
 }
 
@@ -86,6 +89,11 @@ impl WithFamily for Load<'_> {
     type Output = AnyModel;
 
     fn run<F: Known>(self) -> Result<AnyModel, Error> {
+        if let (Some(context), Some(available)) = (self.context, available_memory()) {
+            let context = context.min(F::context(&F::config(self.config)?));
+            MemoryEstimate::of(&SafetensorsDir::open(self.dir)?, Some(self.options.dtype), context)?
+                .check(available)?;
+        }
         Ok(F::any(Loaded::load(self.dir, self.config, self.options, self.device)?))
     }
 }

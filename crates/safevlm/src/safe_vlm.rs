@@ -8,7 +8,6 @@ use burn::tensor::Device;
 use safevlm_core::{Conversation, DeviceSpec, RgbImage, Verdict};
 use safevlm_family::{CONFIG_FILE, Family, Inputs, LoadOptions as WeightOptions, Loaded, eos_tokens, read_json};
 use safevlm_nn::{CausalLm, KvCache, Padding, VlmOutput};
-use safevlm_weights::{MemoryEstimate, available_memory};
 
 use crate::answer::{Answer, GenerationConfig, Timing};
 use crate::error::Error;
@@ -60,10 +59,8 @@ impl SafeVlm {
         let begin = Instant::now();
         let (device, spec) = options.device.open()?;
         let config = read_json(&dir.join(CONFIG_FILE))?;
-        if let (Some(context), DeviceSpec::Flex, Some(available)) = (options.context, &spec, available_memory()) {
-            MemoryEstimate::of(dir, Some(options.weights.dtype), context)?.check(available)?;
-        }
-        let load = Load { dir, config: &config, options: &options.weights, device: &device };
+        let context = options.context.filter(|_| spec == DeviceSpec::Flex);
+        let load = Load { dir, config: &config, options: &options.weights, context, device: &device };
         let model = with_family(&dir.join(CONFIG_FILE), &config, load)?;
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
         Ok(Self {

@@ -1,7 +1,6 @@
 //! `safevlm inspect`
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use clap::Args;
 use safevlm::{FloatDtype, InspectOptions, Inspection, inspect, inspect_published, published_names, registry};
@@ -46,13 +45,10 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+    let options = InspectOptions { dtype: args.dtype, context: args.context, check: args.check };
     let found = match (&args.model, &args.preset) {
-        (Some(model), _) => {
-            let dir: PathBuf = registry::resolve(model)?;
-            let options = InspectOptions { dtype: args.dtype, context: args.context, check: args.check };
-            inspect(&dir, &options)?
-        }
-        (None, Some(preset)) => inspect_published(preset)?,
+        (Some(model), _) => inspect(&registry::resolve(model)?, &options)?,
+        (None, Some(preset)) => inspect_published(preset, &options)?,
         (None, None) => {
             return Err(CliError::Input(format!("name a folder, or one of {}", published_names().join(", "))));
         }
@@ -102,10 +98,7 @@ fn write_report(out: &mut dyn Write, found: &Inspection, tensors: bool) -> io::R
     let style = if found.misfit.is_none() { CALM } else { ALARM };
     let verdict = if found.misfit.is_none() { "fits" } else { "does not fit" };
     writeln!(out, "{style}{verdict}{style:#}: {report}")?;
-    match memory {
-        Some(memory) => writeln!(out, "memory: {memory}"),
-        None => Ok(()),
-    }
+    writeln!(out, "memory: {memory}")
 }
 
 /// A number with its thousands apart: 6 460 180.

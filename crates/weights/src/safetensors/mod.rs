@@ -68,11 +68,6 @@ impl SafetensorsDir {
         self.files[*number].path.file_name()?.to_str()
     }
 
-    /// Bytes that the tensor `name` takes in its file.
-    pub(crate) fn stored_bytes(&self, name: &str) -> u64 {
-        self.tensors.get(name).map_or(0, |(_, entry)| entry.length as u64)
-    }
-
     fn open_shards(&mut self, folder: &Path, index: &Path) -> Result<(), WeightsError> {
         let weight_map = index::read(index)?;
         let mut shards: Vec<&String> = weight_map.values().collect();
