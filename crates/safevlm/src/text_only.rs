@@ -66,7 +66,7 @@ impl Family for TextOnly {
         None
     }
 
-    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
+    fn prompt_for(&self, conversation: &Conversation, _: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let text = self.template.render(conversation, "", &self.tokenizer)?;
         Ok(self.tokenizer.encode(&text)?)
     }
