@@ -21,8 +21,8 @@ pub type ModelOf<F> = Vlm<<F as Family>::Vision, <F as Family>::Projector, <F as
 /// A family of vision-language models: which parts its graph has, and what is particular about its
 /// files, pixels and prompts. A value of it is the processor of one model folder.
 pub trait Family: Debug + Sized {
-    /// `model_type` in `config.json`.
-    const MODEL_TYPE: &'static str;
+    /// What `model_type` in `config.json` may be; the first is the usual one.
+    const MODEL_TYPES: &'static [&'static str];
     /// The sizes that are published, as `safevlm inspect --preset` names them.
     const PUBLISHED: &'static [Published] = &[];
 

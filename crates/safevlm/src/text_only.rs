@@ -19,7 +19,7 @@ pub(crate) struct TextOnly {
 }
 
 impl Family for TextOnly {
-    const MODEL_TYPE: &'static str = "llama";
+    const MODEL_TYPES: &'static [&'static str] = &["llama"];
 
     type Vision = NoVision;
     type Projector = NoProjector;

@@ -62,7 +62,7 @@ impl Processor {
 }
 
 impl Family for Processor {
-    const MODEL_TYPE: &'static str = "safe_smol";
+    const MODEL_TYPES: &'static [&'static str] = &["safe_smol"];
 
     type Vision = EfficientNet;
     type Projector = MlpProjector;
