@@ -45,7 +45,7 @@ GUARD = dict(safety_categories=LABELS, num_safety_categories=20, safety_head_hid
 LONG = "There are two men in front of a house, and one of them holds something. " * 3
 
 TINY = dict(
-    seed=5, guard="hidden_states", image_size=56, patch_size=7, tokens=16, vision_layers=2,
+    seed=1, guard="hidden_states", image_size=56, patch_size=7, tokens=16, vision_layers=2,
     text=dict(hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2, head_dim=12,
               num_hidden_layers=4, query_pre_attn_scalar=12, sliding_window=12,
               layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]),
@@ -63,8 +63,8 @@ TINY = dict(
 PROJECTOR = dict(
     seed=2, guard="projector", image_size=28, patch_size=7, tokens=4, vision_layers=1,
     text=dict(hidden_size=48, intermediate_size=64, num_attention_heads=4, num_key_value_heads=4, head_dim=8,
-              num_hidden_layers=3, query_pre_attn_scalar=10, sliding_window=16,
-              layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+              num_hidden_layers=4, query_pre_attn_scalar=10, sliding_window=16,
+              layer_types=["sliding_attention", "full_attention"] * 2,
               rope_parameters={"full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 20000.0},
                                "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}),
     cases=[
@@ -76,8 +76,8 @@ PROJECTOR = dict(
 BASE = dict(
     seed=3, guard=None, image_size=42, patch_size=7, tokens=9, vision_layers=1,
     text=dict(hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=1, head_dim=16,
-              num_hidden_layers=3, query_pre_attn_scalar=16, sliding_window=10,
-              layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+              num_hidden_layers=4, query_pre_attn_scalar=16, sliding_window=10,
+              layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
               rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
                                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}),
     cases=[
@@ -157,15 +157,15 @@ def randomise(model: torch.nn.Module) -> None:
                 # repeats its last token.
                 p.copy_(0.2 * noise + float("post_" in name))
             elif "embed_tokens" in name:
-                p.copy_(0.15 * noise)
+                p.copy_(0.1 * noise)
             elif "position_embedding" in name:
                 p.copy_(0.3 * noise)
             elif "mm_input_projection_weight" in name:
                 p.copy_(noise / p.shape[0] ** 0.5)
             elif "img_safety_head" in name:
-                p.copy_(noise * (2.5 / p.shape[-1] ** 0.5 if p.ndim == 2 else 0.3))
+                p.copy_(noise * (4.0 / p.shape[-1] ** 0.5 if p.ndim == 2 else 0.3))
             else:
-                p.copy_(noise * 1.5 / p[0].numel() ** 0.5)
+                p.copy_(noise * 2.0 / p[0].numel() ** 0.5)
             p.copy_(p.bfloat16().float())
 
 
@@ -283,12 +283,12 @@ def measure(folder: pathlib.Path) -> None:
                     assert (causal.logits - output.logits).abs().max() > 0.1, "image blocks have no effect"
         ids = inputs["input_ids"][0].tolist()
         answer = model.generate(**inputs, max_new_tokens=32, do_sample=False)[0].tolist()[len(ids):]
+        assert image_token not in answer, "a visual token is generated: choose another seed"
         whole = torch.tensor([ids + answer])
         types = torch.cat([inputs["token_type_ids"][0], torch.zeros(len(answer), dtype=torch.long)])[None]
         rest = {} if pixels is None else {"pixel_values": pixels}
         logits = model(input_ids=whole, token_type_ids=types, use_cache=False, **rest).logits[0, len(ids) - 1:-1]
         assert logits.argmax(-1).tolist() == answer, "the cache changes the answer"
-        assert image_token not in answer, "a visual token is generated: choose another seed"
         best = logits.topk(2).values
         margins.append(float((best[:, 0] - best[:, 1]).min()))
         assert len(set(answer)) > min(4, len(answer) - 1), f"the same tokens over and over: choose another seed {answer}"
