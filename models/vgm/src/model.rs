@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Bool, Device, Tensor};
-use safevlm_nn::{GuardHead, Linear, LinearConfig};
+use safevlm_nn::precision::widened;
+use safevlm_nn::{Activation, GuardHead, Linear, LinearConfig};
 
 use crate::config::VgmConfig;
 
@@ -34,25 +34,27 @@ impl VgmConfig {
 }
 
 impl Vgm {
-    /// Logits of pooled states.
+    /// Logits of pooled states, in f32.
     ///
     /// # Shapes
     ///
     /// - pooled `[rows, hidden]`
     /// - output `[rows, classes]`
     pub fn forward(&self, pooled: Tensor<2>) -> Tensor<2> {
-        let inner = gelu(self.fc1.forward_2d(pooled));
-        self.fc2.forward_2d(self.dropout.forward(inner))
+        let pooled = pooled.cast(self.fc1.weight.val().dtype());
+        let inner = Activation::Gelu.forward(self.fc1.forward_2d(pooled));
+        widened(self.fc2.forward_2d(self.dropout.forward(inner)))
     }
 }
 
 impl GuardHead for Vgm {
     fn classify(&self, hidden: Tensor<3>, visual: Tensor<2, Bool>) -> Tensor<2> {
         let [batch, tokens, width] = hidden.dims();
-        // Pooling is a product with the mask's share of each token, which keeps padding and text out.
+        // Pooling is a product with the mask's share of each token, which keeps padding and text out; in
+        // f32, since a share of hundreds of tokens is rounded badly in half precision.
         let mask = visual.float();
         let count = mask.clone().sum_dim(1).clamp_min(1.0);
         let share = (mask / count).reshape([batch, 1, tokens]);
-        self.forward(share.matmul(hidden).reshape([batch, width]))
+        self.forward(share.matmul(widened(hidden)).reshape([batch, width]))
     }
 }
