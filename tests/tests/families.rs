@@ -66,6 +66,8 @@ macro_rules! families {
 
 families! {
     safe_llava: safevlm_safe_llava::Processor, "safe-llava";
+    safe_qwen: safevlm_safe_qwen::Processor, "safe-qwen";
+    safe_gem: safevlm_safe_gem::Processor, "safe-gem";
 }
 
 /// Names the first stage that differs by more than `tolerance` of its greatest value.

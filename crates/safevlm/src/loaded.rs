@@ -72,6 +72,8 @@ macro_rules! families {
 families! { $
     SafeSmol: safevlm_safe_smol::Processor;
     SafeLlava: safevlm_safe_llava::Processor;
+    SafeQwen: safevlm_safe_qwen::Processor;
+    SafeGem: safevlm_safe_gem::Processor;
     TextOnly: TextOnly;
 }
 pub(crate) use with_model;

@@ -40,7 +40,7 @@ pub struct Processor {
 }
 
 impl Family for Processor {
-    const MODEL_TYPE: &'static str = "gemma3";
+    const MODEL_TYPES: &'static [&'static str] = &["gemma3"];
     const PUBLISHED: &'static [Published] = PUBLISHED;
 
     type Vision = SiglipVision;
@@ -108,10 +108,10 @@ impl Family for Processor {
 
     /// Images become text before the tokenizer sees them, since it joins the line ends around them with
     /// those of the conversation.
-    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
+    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let text = self.template.render(conversation, START_OF_IMAGE, &self.tokenizer)?;
         let ids = self.tokenizer.encode_prompt(&text.replace(START_OF_IMAGE, &self.full_image_sequence))?;
-        let (images, found) = (conversation.images.len(), ids.iter().filter(|id| **id == self.image_token).count());
+        let (images, found) = (sizes.len(), ids.iter().filter(|id| **id == self.image_token).count());
         if found != images * self.tokens_per_image {
             return Err(FamilyError::Placeholders { placeholders: found / self.tokens_per_image, images });
         }

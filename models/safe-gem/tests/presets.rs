@@ -27,7 +27,10 @@ fn every_tensor_has_its_parameter() {
         assert_eq!(Processor::context(&config), 131_072);
 
         let report = check::<Processor>(&config, &published.index().unwrap()).unwrap();
-        assert!(report.missing.is_empty() && report.unused.is_empty() && report.misshapen.is_empty(), "{name}: {report}");
+        assert!(
+            report.missing.is_empty() && report.unused.is_empty() && report.misshapen.is_empty(),
+            "{name}: {report}"
+        );
         let parameters: usize = report.applied.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum();
         assert_eq!(parameters, total, "{name}");
         assert_eq!(config.init(&Device::flex()).num_params(), total, "{name}");

@@ -13,7 +13,7 @@ use safevlm_text::{ChatTemplate, PublishedTemplate, TextTokenizer};
 use safevlm_weights::{Allow, KeyMap};
 use serde_json::Value;
 
-use crate::config::{Layout, SafeLlavaConfig};
+use crate::config::{Layout, MODEL_TYPES, SafeLlavaConfig};
 use crate::keys::{IGNORED, key_map};
 use crate::model::SafeLlava;
 use crate::published::PUBLISHED;
@@ -62,7 +62,7 @@ impl Processor {
 }
 
 impl Family for Processor {
-    const MODEL_TYPE: &'static str = "llava";
+    const MODEL_TYPES: &'static [&'static str] = &MODEL_TYPES;
     const PUBLISHED: &'static [Published] = PUBLISHED;
 
     type Vision = ClipVision;
@@ -138,9 +138,9 @@ impl Family for Processor {
         Some(self.image_token)
     }
 
-    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
+    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
-        let counts = vec![self.tokens_per_image; conversation.images.len()];
+        let counts = vec![self.tokens_per_image; sizes.len()];
         expand(self.encode(&text)?, self.image_token, &counts)
     }
 

@@ -39,10 +39,10 @@ impl Processor {
         &self.images
     }
 
-    /// The grid of each image after scaling.
-    fn grids<'a>(&self, images: impl IntoIterator<Item = &'a RgbImage>) -> Result<Vec<PatchGrid>, FamilyError> {
-        let grid = |image: &RgbImage| self.images.grid(image.width(), image.height());
-        images.into_iter().map(grid).collect::<Result<_, QwenImageError>>().map_err(FamilyError::images)
+    /// The grid of each image of those sizes after scaling.
+    fn grids(&self, sizes: &[(u32, u32)]) -> Result<Vec<PatchGrid>, FamilyError> {
+        let grid = |(width, height): &(u32, u32)| self.images.grid(*width, *height);
+        sizes.iter().map(grid).collect::<Result<_, QwenImageError>>().map_err(FamilyError::images)
     }
 
     /// Side of the square of patches that become one visual token.
@@ -52,7 +52,7 @@ impl Processor {
 }
 
 impl Family for Processor {
-    const MODEL_TYPE: &'static str = "qwen2_5_vl";
+    const MODEL_TYPES: &'static [&'static str] = &["qwen2_5_vl"];
     const PUBLISHED: &'static [Published] = PUBLISHED;
 
     type Vision = QwenVision;
@@ -109,8 +109,8 @@ impl Family for Processor {
         Some(self.image_token)
     }
 
-    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
-        let grids = self.grids(conversation.images.iter().map(AsRef::as_ref))?;
+    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
+        let grids = self.grids(sizes)?;
         let counts: Vec<usize> = grids.iter().map(|grid| grid.merged(self.merge()).patches()).collect();
         let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
         expand(self.tokenizer.encode_prompt(&text)?, self.image_token, &counts)
@@ -125,7 +125,8 @@ impl Family for Processor {
     ) -> Result<Inputs<Self>, FamilyError> {
         let sequences = Sequences::new(rows, Some(self.image_token), 0, padding);
         // Before any pixel is touched: rows and images that do not belong together are found by their sizes.
-        let grids = self.grids(images.iter().copied())?;
+        let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.dimensions()).collect();
+        let grids = self.grids(&sizes)?;
         let positions = image_positions(&sequences, &grids, self.merge()).map_err(FamilyError::images)?;
         let patches = (!images.is_empty()).then(|| self.images.patches(images, device));
         let pixels = patches.transpose().map_err(FamilyError::images)?;
