@@ -283,7 +283,7 @@ def measure(folder: pathlib.Path) -> None:
                     assert (causal.logits - output.logits).abs().max() > 0.1, "image blocks have no effect"
         ids = inputs["input_ids"][0].tolist()
         answer = model.generate(**inputs, max_new_tokens=32, do_sample=False)[0].tolist()[len(ids):]
-        assert image_token not in answer, "a visual token is generated: choose another seed"
+        assert image_token not in answer, "a visual token is generated"
         whole = torch.tensor([ids + answer])
         types = torch.cat([inputs["token_type_ids"][0], torch.zeros(len(answer), dtype=torch.long)])[None]
         rest = {} if pixels is None else {"pixel_values": pixels}
@@ -291,11 +291,12 @@ def measure(folder: pathlib.Path) -> None:
         assert logits.argmax(-1).tolist() == answer, "the cache changes the answer"
         best = logits.topk(2).values
         margins.append(float((best[:, 0] - best[:, 1]).min()))
-        assert len(set(answer)) > min(4, len(answer) - 1), f"the same tokens over and over: choose another seed {answer}"
+        assert len(set(answer)) > min(4, len(answer) - 1), f"the same tokens over and over  {answer}"
         cases.append({"turns": turns, "input_ids": ids, "greedy_ids": answer,
                       "guard": None if guard is None else [[round(p, 7) for p in row] for row in guard.tolist()]})
-    assert min(margins) > 4e-3, f"nearly tied logits {margins}: choose another seed"
-    assert head is None or len(set(flags)) > 1, f"one verdict for all images: choose another seed {flags}"
+    # The house's own sums differ by less than 1e-5.
+    assert min(margins) > 5e-4, f"nearly tied logits {min(margins)}"
+    assert head is None or len(set(flags)) > 1, f"one verdict for all images  {flags}"
     save_file({name: tensor.contiguous().float() for name, tensor in stages.items()}, folder / "stages.safetensors")
     lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
     (folder / "cases.json").write_text(f"[\n{lines}\n]\n")
@@ -310,4 +311,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     pictures()
     for name, spec in SPECS.items():
-        measure(build(name, spec))
+        # The first seed with which greedy answers are clear of ties and vary.
+        for seed in range(spec["seed"], spec["seed"] + 100):
+            try:
+                measure(build(name, spec | {"seed": seed}))
+                break
+            except AssertionError as reason:
+                print(name, "seed", seed, reason)

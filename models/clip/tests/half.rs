@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{cast, compare};
 use safevlm_clip::{ClipVision, ClipVisionConfig, PREFIXES, key_rules};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::VisionEncoder;
+
 use safevlm_weights::{Allow, FloatDtype, KeyMap, SafetensorsDir, TensorSource, load_module_as};
 
 const NAMES: [&str; 2] = ["tiny-quick", "tiny-gelu"];
@@ -49,7 +49,7 @@ fn every_stage_follows_f32() {
                     compare(&format!("{name} state {nth}"), ours, reference, dtype, nth);
                 }
                 let layers = model.layers.len() + 1;
-                let (ours, reference) = (model.encode(pixels.clone()), single.encode(pixels.clone()));
+                let (ours, reference) = (model.features(pixels.clone()), single.features(pixels.clone()));
                 compare(&format!("{name} features"), ours, reference, dtype, layers);
                 let (ours, reference) = (model.pooled(pixels.clone()), single.pooled(pixels));
                 compare(&format!("{name} pooled"), ours, reference, dtype, layers);

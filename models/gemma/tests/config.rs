@@ -174,7 +174,9 @@ fn every_layout_of_names_is_mapped() {
         KeyMap::new(&rules.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect::<Vec<_>>())
     };
     let keys = map(key_rules("language_model.")).then(&map(projector_key_rules("projector.")));
-    for prefix in ["language_model.model.", "model.language_model.", "model."] {
+    for prefix in
+        ["language_model.model.", "model.language_model.", "model.language_model.model.", "language_model.", "model."]
+    {
         for name in ["embed_tokens.weight", "layers.11.self_attn.q_norm.weight", "norm.weight"] {
             assert_eq!(keys.apply(&format!("{prefix}{name}")), format!("language_model.{name}"));
         }

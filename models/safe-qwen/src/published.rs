@@ -29,7 +29,6 @@ pub const PUBLISHED: &[Published] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::SafeQwenConfig;
     use crate::processor::Processor;
     use burn::module::Module;

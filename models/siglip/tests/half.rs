@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{cast, compare};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::VisionEncoder;
+
 use safevlm_siglip::{IGNORED, PREFIXES, SiglipVision, SiglipVisionConfig, key_rules};
 use safevlm_weights::{Allow, FloatDtype, KeyMap, SafetensorsDir, TensorSource, load_module_as};
 
@@ -48,7 +48,7 @@ fn every_stage_follows_f32() {
                     compare(&format!("{name} state {nth}"), ours, reference, dtype, nth);
                 }
                 let layers = model.layers.len() + 1;
-                let (ours, reference) = (model.encode(pixels.clone()), single.encode(pixels));
+                let (ours, reference) = (model.features(pixels.clone()), single.features(pixels));
                 compare(&format!("{name} features"), ours, reference, dtype, layers);
             }
         }
