@@ -16,6 +16,7 @@ The reference numbers visual tokens as if they were text, without a word, unless
 `run` checks that they had an effect.
 """
 
+import copy
 import json
 import pathlib
 
@@ -118,8 +119,10 @@ def build(name: str, tok) -> torch.nn.Module:
         # Logits of 0 are never the greatest: a generated image token would ask for an image.
         model.lm_head.weight[[config.image_token_id, config.video_token_id]] = 0
     if name == "old":
-        # What is computed is what is stored.
-        model = model.to(torch.bfloat16).float()
+        # What is computed is what is stored. The rotary frequencies, which are buffers, stay in f32.
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(p.bfloat16())
     model.generation_config.update(do_sample=False, eos_token_id=[token("<|im_end|>"), token("<|endoftext|>")],
                                    pad_token_id=token("<|endoftext|>"), bos_token_id=token("<|endoftext|>"))
     return model
@@ -140,8 +143,7 @@ def save(name: str, model: torch.nn.Module, proc: Qwen2_5_VLProcessor, folder: p
         file.unlink()
     proc.save_pretrained(folder)
     if name == "old":
-        model.to(torch.bfloat16).save_pretrained(folder, max_shard_size="60KB")
-        model.float()
+        copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder, max_shard_size="60KB")
     else:
         model.save_pretrained(folder)
     if name == "tiny":
@@ -192,7 +194,8 @@ def prepare(proc: Qwen2_5_VLProcessor, turns: list) -> dict:
     part = lambda names, text: [{"type": "image"}] * len(names) + [{"type": "text", "text": text}]  # noqa: E731
     messages = [{"role": role, "content": part(names, text)} for role, names, text in turns]
     images = [picture(name) for _, names, _ in turns for name in names]
-    prompt = proc.apply_chat_template(messages, add_generation_prompt=True)
+    template = proc.chat_template or proc.tokenizer.chat_template
+    prompt = proc.apply_chat_template(messages, chat_template=template, add_generation_prompt=True)
     return dict(proc(text=[prompt], images=images or None, return_tensors="pt"))
 
 
