@@ -194,7 +194,8 @@ def prepare(proc: Qwen2_5_VLProcessor, turns: list) -> dict:
     part = lambda names, text: [{"type": "image"}] * len(names) + [{"type": "text", "text": text}]  # noqa: E731
     messages = [{"role": role, "content": part(names, text)} for role, names, text in turns]
     images = [picture(name) for _, names, _ in turns for name in names]
-    prompt = proc.apply_chat_template(messages, add_generation_prompt=True)
+    template = proc.chat_template or proc.tokenizer.chat_template
+    prompt = proc.apply_chat_template(messages, chat_template=template, add_generation_prompt=True)
     return dict(proc(text=[prompt], images=images or None, return_tensors="pt"))
 
 
