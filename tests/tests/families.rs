@@ -112,11 +112,14 @@ fn answers_equal(dir: &Path) {
             assert!(answer.safety.is_none(), "{what}: a verdict without a guard or an image");
             continue;
         };
-        // Of several images, the most unsafe one counts.
-        let most = guard.iter().max_by(|a, b| b[0].total_cmp(&a[0])).unwrap();
+        // Of several images, the most unsafe one counts; two may be equally unsafe.
+        let least = guard.iter().map(|image| image[0]).fold(1.0, f32::min);
+        let most = guard.iter().filter(|image| image[0] <= least + 1e-6);
         let safety = answer.safety.unwrap();
         let ours: Vec<f32> = safety.probabilities.values().copied().collect();
-        assert_close(&format!("{what}: probabilities"), &ours, most, 1e-4);
+        let distance = |image: &Vec<f32>| image.iter().zip(&ours).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let nearest = most.min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
+        assert_close(&format!("{what}: probabilities"), &ours, nearest, 1e-4);
 
         assert_guard_is_chat(&model, &case.conversation, &what);
     }

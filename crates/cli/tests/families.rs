@@ -72,14 +72,18 @@ fn assert_same_verdict(safety: &Value, guard: &Value, what: &str) {
         assert!(safety.is_null(), "{what}: a verdict without a guard or an image");
         return;
     };
-    let safe = |image: &&Value| image[0].as_f64().unwrap();
-    let expected = images.iter().min_by(|a, b| safe(a).total_cmp(&safe(b))).unwrap().as_array().unwrap();
-    let probabilities = safety["probabilities"].as_object().unwrap();
-    assert_eq!(probabilities.len(), expected.len(), "{what}");
-    for ((label, ours), reference) in probabilities.iter().zip(expected) {
-        let difference = (ours.as_f64().unwrap() - reference.as_f64().unwrap()).abs();
-        assert!(difference < 1e-4, "{what}: {label} differs by {difference}");
-    }
+    let safe = |image: &Value| image[0].as_f64().unwrap();
+    let least = images.iter().map(safe).fold(1.0, f64::min);
+    let ours: Vec<f64> =
+        safety["probabilities"].as_object().unwrap().values().map(|value| value.as_f64().unwrap()).collect();
+    // Two may be equally unsafe.
+    let mut most_unsafe = images.iter().filter(|image| safe(image) <= least + 1e-6);
+    let is_ours = |image: &Value| {
+        let reference = image.as_array().unwrap();
+        let differences = ours.iter().zip(reference).map(|(ours, theirs)| (ours - theirs.as_f64().unwrap()).abs());
+        reference.len() == ours.len() && differences.fold(0.0, f64::max) < 1e-4
+    };
+    assert!(most_unsafe.any(is_ours), "{what}: {ours:?}, not one of {images:?}");
 }
 
 #[test]
@@ -164,15 +168,15 @@ impl Damaged {
         self.path(&name)
     }
 
-    /// Overwrites the first value of the tensor `name`, which is stored as f32, with NaN.
+    /// Overwrites the first value of the tensor `name`, which is stored as f16, with NaN.
     fn poison(&self, name: &str) {
         let path = self.path("model.safetensors");
         let mut bytes = fs::read(&path).unwrap();
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let entries: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
-        assert_eq!(entries[name]["dtype"], "F32");
+        assert_eq!(entries[name]["dtype"], "F16");
         let begin = 8 + header + entries[name]["data_offsets"][0].as_u64().unwrap() as usize;
-        bytes[begin..begin + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        bytes[begin..begin + 2].copy_from_slice(&0x7e00u16.to_le_bytes());
         fs::write(&path, bytes).unwrap();
     }
 
@@ -305,9 +309,12 @@ fn a_guard_that_was_trained_apart_joins_a_base_model() {
     });
     let moved = home.path().join("head.safetensors");
     fs::rename(&head, &moved).unwrap();
-    let output = import(base.dir.path(), &moved).assert().success();
+    // Imported under the name of its folder.
+    let named = home.path().join("base");
+    fs::rename(base.dir.path(), &named).unwrap();
+    let output = import(&named, &moved).assert().success();
     let joined = String::from_utf8(output.get_output().stdout.clone()).unwrap().trim().to_owned();
-    assert!(joined.ends_with("-guard"), "{joined}");
+    assert!(joined.ends_with("base-guard"), "{joined}");
     let picture = fs::read_dir(goldens("safe-llava").join("pictures")).unwrap().next().unwrap().unwrap().path();
     let verdict = |model: &str| {
         let arguments = ["guard", "--device", "flex", "--json", "--model", model, picture.to_str().unwrap()];

@@ -30,8 +30,8 @@ pub struct Inspection {
     pub tensors: LoadReport,
     /// Why the checkpoint does not fit the model; none if it does.
     pub misfit: Option<String>,
-    /// What it needs in memory.
-    pub memory: MemoryEstimate,
+    /// What it needs in memory; none if the checkpoint has no language model to tell it from.
+    pub memory: Option<MemoryEstimate>,
 }
 
 /// Numbers of parameters.
@@ -129,7 +129,7 @@ impl WithFamily for Compare<'_> {
             parameters,
             misfit: misfit(&tensors, &F::allow()),
             tensors,
-            memory: MemoryEstimate::of(self.source, Some(self.options.dtype), context)?,
+            memory: MemoryEstimate::of(self.source, Some(self.options.dtype), context).ok(),
         })
     }
 }

@@ -94,8 +94,11 @@ impl WithFamily for Load<'_> {
     fn run<F: Known>(self) -> Result<AnyModel, Error> {
         if let (Some(context), Some(available)) = (self.context, available_memory()) {
             let context = context.min(F::context(&F::config(self.config)?));
-            MemoryEstimate::of(&SafetensorsDir::open(self.dir)?, Some(self.options.dtype), context)?
-                .check(available)?;
+            let checkpoint = SafetensorsDir::open(self.dir)?;
+            // What cannot be estimated does not fit the model either, and loading says why.
+            if let Ok(estimate) = MemoryEstimate::of(&checkpoint, Some(self.options.dtype), context) {
+                estimate.check(available)?;
+            }
         }
         Ok(F::any(Loaded::load(self.dir, self.config, self.options, self.device)?))
     }

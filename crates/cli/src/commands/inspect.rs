@@ -98,7 +98,10 @@ fn write_report(out: &mut dyn Write, found: &Inspection, tensors: bool) -> io::R
     let style = if found.misfit.is_none() { CALM } else { ALARM };
     let verdict = if found.misfit.is_none() { "fits" } else { "does not fit" };
     writeln!(out, "{style}{verdict}{style:#}: {report}")?;
-    writeln!(out, "memory: {memory}")
+    match memory {
+        Some(memory) => writeln!(out, "memory: {memory}"),
+        None => Ok(()),
+    }
 }
 
 /// A number with its thousands apart: 6 460 180.
