@@ -17,6 +17,7 @@ mod attach;
 mod error;
 mod generate;
 mod inspect;
+#[macro_use]
 mod loaded;
 pub mod registry;
 mod safe_vlm;

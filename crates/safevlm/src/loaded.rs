@@ -76,7 +76,6 @@ families! { $
     SafeGem: safevlm_safe_gem::Processor;
     TextOnly: TextOnly;
 }
-pub(crate) use with_model;
 
 /// Loads a model folder whose parsed `config.json` is `config`.
 pub(crate) struct Load<'a> {

@@ -12,7 +12,7 @@ use safevlm_nn::{CausalLm, KvCache, Padding, VlmOutput};
 use crate::answer::{Answer, GenerationConfig, Timing};
 use crate::error::Error;
 use crate::generate::{generate, last_state, to_vec};
-use crate::loaded::{AnyModel, Load, with_family, with_model};
+use crate::loaded::{AnyModel, Load, with_family};
 
 /// Images that the guard looks at in one forward pass.
 const GUARD_BATCH: usize = 8;

@@ -68,7 +68,7 @@ fn images_have_as_many_tokens_as_their_sizes_ask_for() {
 fn lines_are_refused_before_they_are_scaled() {
     let (family, device) = (open("tiny"), flex());
     for line in [image(201, 1), image(1, 4000)] {
-        let error = family.prompt(&ask(&[line.clone()])).unwrap_err();
+        let error = family.prompt(&ask(std::slice::from_ref(&line))).unwrap_err();
         assert!(matches!(error, FamilyError::Images(_)), "{error:?}");
         let message = error.to_string();
         assert!(message.contains("more than 200 times") && message.contains("crop"), "{message}");

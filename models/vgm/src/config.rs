@@ -78,7 +78,7 @@ impl VgmConfig {
                 })?
             }
         };
-        let input = present(config, "guard_input").map(|value| GuardInput::deserialize(value));
+        let input = present(config, "guard_input").map(GuardInput::deserialize);
         let input = input
             .transpose()
             .map_err(|_| wrong(config, "guard_input", "\"hidden_states\" (the language model's) or \"projector\""))?;
