@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::optim::GradientsParams;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 use safevlm::{Cache, DeviceSpec, registry};
 use safevlm_data::{PictureSets, Split};
@@ -81,7 +81,7 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
         let LoraRecipe { rank, alpha, targets } = &recipe.lora;
         model.language_model = model.language_model.attach_lora(targets, *rank, *alpha);
     }
-    let trainable = Trainable::find(&model, recipe.learning_rate.keys())?;
+    let trainable = Trainable::find(&model, recipe.learning_rate.keys(), recipe.vision_from)?;
     let mut optimizer = GroupedAdamW::new(recipe, trainable.clone());
     let mut first = 0;
     if let Some((path, state)) = checkpoint::latest(&recipe.output, recipe)? {
@@ -114,11 +114,13 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
                     if grounding.is_none() {
                         let cached = first_scene..scene;
                         let shown = scene_bar(phase.scenes, progress);
-                        grounding = Some(Grounding::prepare(&feed, &model, cached, &device, &mut || shown.inc(1))?);
+                        let cut = recipe.vision_from;
+                        let on_scene = &mut || shown.inc(1);
+                        grounding = Some(Grounding::prepare(&feed, &model, cut, cached, &device, on_scene)?);
                         shown.finish_and_clear();
                         scenes += phase.scenes;
                     }
-                    ground_step(&model, grounding.as_ref(), step, phase, &device)?
+                    ground_step(&model, recipe, grounding.as_ref(), step, phase, &device)?
                 }
                 Stage::Guard | Stage::Joint => {
                     let begin = first_scene + at * phase.batch;
@@ -191,6 +193,18 @@ struct Sums {
 }
 
 impl Sums {
+    /// Counts the images whose most probable class is the right one.
+    fn count(&mut self, logits: Option<&Tensor<2>>, labels: &[i32]) -> Result<(), TrainError> {
+        let Some(logits) = logits else { return Ok(()) };
+        let [_, classes] = logits.dims();
+        let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
+        let values = values.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
+        let guesses = values.chunks(classes).map(safevlm_nn::sampler::argmax);
+        self.right += guesses.zip(labels).filter(|(guess, label)| *guess as i32 == **label).count();
+        self.images += labels.len();
+        Ok(())
+    }
+
     fn line<'a>(&self, step: usize, phase: &'a str, rate: f64, seconds: f64) -> Line<'a> {
         let accuracy = (self.images > 0).then(|| self.right as f64 / self.images as f64);
         let (loss, language, guard) = (self.loss, self.language, self.guard);
@@ -210,6 +224,7 @@ impl Line<'_> {
 /// Gradients of the grounding loss.
 fn ground_step(
     model: &SafeSmol,
+    recipe: &Recipe,
     grounding: Option<&Grounding>,
     step: usize,
     phase: &Phase,
@@ -217,7 +232,13 @@ fn ground_step(
 ) -> Result<(GradientsParams, Sums), TrainError> {
     let mut sums = Sums::default();
     let Some(grounding) = grounding else { return Ok((GradientsParams::new(), sums)) };
-    let loss = grounding.loss(model, step, phase.batch, device);
+    let drawn = grounding.draw(step, phase.batch);
+    let losses = grounding.losses(model, &drawn, recipe.learning_rate.contains_key("guard"), device);
+    sums.count(losses.guard_logits.as_ref(), &grounding.labels(&drawn))?;
+    for (sum, loss) in [(&mut sums.language, &losses.language), (&mut sums.guard, &losses.guard)] {
+        *sum = loss.clone().map(|loss| read(loss.detach())).transpose()?;
+    }
+    let Some(loss) = losses.joint(recipe.safety_loss_lambda) else { return Ok((GradientsParams::new(), sums)) };
     sums.loss = read(loss.clone().detach())?;
     Ok((GradientsParams::from_grads(loss.backward(), model), sums))
 }
@@ -242,14 +263,7 @@ fn joint_step(
         let images: Vec<_> = part.iter().map(|example| &example.image).collect();
         let features = model.vision.encode(feed.processor.pixels(&images, device)?);
         let mut losses = joint_loss(model, batch, features, device)?;
-        if let Some(logits) = &losses.guard_logits {
-            let [_, classes] = logits.dims();
-            let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
-            let values = values.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
-            let guesses = values.chunks(classes).map(safevlm_nn::sampler::argmax);
-            sums.right += guesses.zip(&batch.labels).filter(|(guess, label)| *guess as i32 == **label).count();
-            sums.images += batch.labels.len();
-        }
+        sums.count(losses.guard_logits.as_ref(), &batch.labels)?;
         let weights: f32 = batch.weights.iter().sum();
         for (sum, loss, share) in [
             (&mut sums.language, &mut losses.language, f64::from(weights / all_weights)),

@@ -36,6 +36,10 @@ pub struct Recipe {
     /// Highest learning rate of each trained set: `vision`, `projector`, `guard`, `lora`. A set that
     /// is not named stays frozen.
     pub learning_rate: BTreeMap<String, f64>,
+    /// First block of the vision encoder that the set `vision` holds; the head is in it too. Whatever
+    /// stands before it stays frozen, and grounding computes it once a scene.
+    #[serde(default)]
+    pub vision_from: Option<usize>,
     /// What the answers of each combination count in the loss; 1 where it is not named.
     #[serde(default)]
     pub weight: BTreeMap<Combination, f64>,
@@ -84,7 +88,8 @@ pub struct Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// The projector alone learns to write the names of things as word embeddings.
+    /// The projector, with the vision encoder's last blocks and the guard where the recipe trains them, learns
+    /// to write the names of things as word embeddings, without the language model.
     Ground,
     /// The guard's loss alone; sequences end with the image, which makes a step several times cheaper.
     Guard,
@@ -144,6 +149,9 @@ impl Recipe {
         }
         for (combination, weight) in &self.weight {
             positive(&format!("weight.{}", combination.as_str()), *weight > 0.0 && weight.is_finite())?;
+        }
+        if self.learning_rate.contains_key("vision") != self.vision_from.is_some() {
+            return Err("learning_rate.vision and vision_from go together: give both or neither".to_owned());
         }
         for phase in &self.phase {
             positive("phase.batch", phase.batch > 0)?;

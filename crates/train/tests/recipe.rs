@@ -97,6 +97,11 @@ fn values_that_cannot_train_are_named() {
         let message = message(&format!("{text}{key} = {value}"), &[]);
         assert!(message.contains(&format!("phase.{key} must be above 0")), "{message}");
     }
+    let together = "learning_rate.vision and vision_from go together";
+    assert!(message(&format!("vision_from = 1\n{RECIPE}"), &[]).contains(together));
+    let vision = RECIPE.replace("guard = 1e-2", "guard = 1e-2\nvision = 1e-2");
+    assert!(message(&vision, &[]).contains(together));
+    assert_eq!(recipe(&format!("vision_from = 1\n{vision}"), &[]).unwrap().vision_from, Some(1));
     let weighted = RECIPE.replace("[lora]", "[weight]\nUSU = 0.0\n\n[lora]");
     assert!(message(&weighted, &[]).contains("weight.USU must be above 0"));
 }
