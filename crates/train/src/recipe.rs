@@ -82,6 +82,15 @@ pub struct Phase {
     /// Multiplies the learning rates in this phase.
     #[serde(default = "unit")]
     pub rate: f64,
+    /// Which of the trained sets learn in this phase; all where it is not given.
+    #[serde(default)]
+    pub sets: Option<Vec<String>>,
+    /// What the answers of each combination count in this phase, instead of the recipe's `weight`.
+    #[serde(default)]
+    pub weight: BTreeMap<Combination, f64>,
+    /// How many times that an answer's first token counts, which decides between an answer and a refusal.
+    #[serde(default = "unit")]
+    pub first_token: f64,
 }
 
 /// What a phase trains.
@@ -95,6 +104,19 @@ pub enum Stage {
     Guard,
     /// The joint loss: answers and guard.
     Joint,
+}
+
+impl Phase {
+    /// Whether the set learns in this phase of `recipe`.
+    pub fn trains(&self, recipe: &Recipe, set: &str) -> bool {
+        recipe.learning_rate.contains_key(set)
+            && self.sets.as_ref().is_none_or(|sets| sets.iter().any(|own| own == set))
+    }
+
+    /// What an answer counts in this phase of `recipe`.
+    pub fn weight_of(&self, recipe: &Recipe, combination: Combination) -> f64 {
+        self.weight.get(&combination).or(recipe.weight.get(&combination)).copied().unwrap_or(1.0)
+    }
 }
 
 fn one() -> usize {
@@ -147,7 +169,8 @@ impl Recipe {
         for (set, rate) in &self.learning_rate {
             positive(&format!("learning_rate.{set}"), *rate > 0.0 && rate.is_finite())?;
         }
-        for (combination, weight) in &self.weight {
+        let weights = self.phase.iter().flat_map(|phase| &phase.weight).chain(&self.weight);
+        for (combination, weight) in weights {
             positive(&format!("weight.{}", combination.as_str()), *weight > 0.0 && weight.is_finite())?;
         }
         if self.learning_rate.contains_key("vision") != self.vision_from.is_some() {
@@ -158,6 +181,10 @@ impl Recipe {
             positive("phase.micro_batch", phase.micro_batch > 0)?;
             positive("phase.scenes", phase.scenes > 0)?;
             positive("phase.rate", phase.rate > 0.0 && phase.rate.is_finite())?;
+            positive("phase.first_token", phase.first_token > 0.0 && phase.first_token.is_finite())?;
+            if let Some(set) = phase.sets.iter().flatten().find(|set| !self.learning_rate.contains_key(*set)) {
+                return Err(format!("phase.sets names {set}, which has no learning_rate"));
+            }
         }
         match self.learning_rate.is_empty() || self.phase.is_empty() {
             true => Err("at least one learning_rate and one phase are needed".to_owned()),

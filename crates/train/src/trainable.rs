@@ -47,6 +47,12 @@ impl Trainable {
         Ok(Self { sets })
     }
 
+    /// Those of the sets that `wanted` is true of.
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let sets = self.sets.iter().filter(|(name, _)| wanted(name));
+        Self { sets: sets.map(|(name, ids)| (name.clone(), ids.clone())).collect() }
+    }
+
     /// Freezes everything in `model` but the trained sets.
     pub fn apply<M: Module>(&self, model: M) -> M {
         let group = ParamGroup::from_ids(self.sets.values().flatten().copied().collect());

@@ -49,6 +49,19 @@ fn overrides_reach_dotted_keys() {
 }
 
 #[test]
+fn a_phase_has_sets_and_weights_of_its_own() {
+    let weighted = RECIPE.replace("[lora]", "[weight]\nSSS = 2.0\nUSU = 1.5\n\n[lora]");
+    let recipe = recipe(&format!("{weighted}sets = [\"lora\"]\n[phase.weight]\nSSS = 3.0"), &[]).unwrap();
+    let phase = &recipe.phase[0];
+    let trained = ["projector", "guard", "lora", "vision"].map(|set| phase.trains(&recipe, set));
+    assert_eq!(trained, [false, false, true, false]);
+    let weights = [Combination::Sss, Combination::Usu, Combination::Uuu].map(|c| phase.weight_of(&recipe, c));
+    assert_eq!(weights, [3.0, 1.5, 1.0]);
+    let every = support::recipe(RECIPE, &[]).unwrap();
+    assert!(every.phase[0].trains(&every, "guard") && !every.phase[0].trains(&every, "vision"));
+}
+
+#[test]
 fn what_overrides_nothing_is_an_error() {
     for given in ["seed", "sed=1", "learning_rate.vission=1", "seed.lora=1", "nothing.at.all=1", "=1", ""] {
         let error = recipe(RECIPE, &[given]).unwrap_err();
@@ -92,11 +105,15 @@ fn values_that_cannot_train_are_named() {
         let message = message(RECIPE, &[given]);
         assert!(message.contains(reason), "{given}: {message}");
     }
-    for (key, value) in [("batch", "0"), ("micro_batch", "0"), ("scenes", "0"), ("rate", "0.0")] {
+    for (key, value) in [("batch", "0"), ("micro_batch", "0"), ("scenes", "0"), ("rate", "0.0"), ("first_token", "0.0")] {
         let text = RECIPE.replace("batch = 2\n", if key == "batch" { "" } else { "batch = 2\n" });
         let message = message(&format!("{text}{key} = {value}"), &[]);
         assert!(message.contains(&format!("phase.{key} must be above 0")), "{message}");
     }
+    let of_phase = format!("{RECIPE}\n[phase.weight]\nSSU = -1.0");
+    assert!(message(&of_phase, &[]).contains("weight.SSU must be above 0"));
+    let unknown = format!("{RECIPE}\nsets = [\"lora\", \"vision\"]");
+    assert!(message(&unknown, &[]).contains("phase.sets names vision, which has no learning_rate"));
     let together = "learning_rate.vision and vision_from go together";
     assert!(message(&format!("vision_from = 1\n{RECIPE}"), &[]).contains(together));
     let vision = RECIPE.replace("guard = 1e-2", "guard = 1e-2\nvision = 1e-2");
