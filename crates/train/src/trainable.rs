@@ -35,6 +35,7 @@ impl Trainable {
                 false => {
                     path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
                         && !path.contains(".running_")
+                        && !path.ends_with("depthwise_conv.weight")
                         && !vision_from.is_some_and(|first| before(path, first))
                 }
             };
