@@ -28,6 +28,9 @@ enum Command {
     ImportWeights {
         /// What to import.
         source: String,
+        /// Join the guard head in this safetensors file to the model.
+        #[arg(long, value_name = "FILE")]
+        attach_guard: Option<String>,
     },
     /// Check that the workspace compiles for a backend that this machine need not have.
     Check {
@@ -47,7 +50,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo => run::demo(),
         Command::Test => run::test(),
-        Command::ImportWeights { source } => run::safevlm(&["import", &source]),
+        Command::ImportWeights { source, attach_guard: None } => run::safevlm(&["import", &source]),
+        Command::ImportWeights { source, attach_guard: Some(head) } => {
+            run::safevlm(&["import", &source, "--attach-guard", &head])
+        }
         Command::Check { cuda } => check::check(cuda),
         Command::Bench { arguments } => {
             let arguments: Vec<&str> = std::iter::once("bench").chain(arguments.iter().map(String::as_str)).collect();

@@ -1,9 +1,11 @@
 //! The commands and the options that several of them share.
 
-use clap::{Args, Parser, Subcommand};
-use safevlm::{DeviceSpec, GenerationConfig, LoadOptions, SafeVlm, registry};
+use std::path::PathBuf;
 
-use crate::commands::{bench, chat, completions, data, eval, guard, import, models, train};
+use clap::{Args, Parser, Subcommand};
+use safevlm::{DeviceSpec, FloatDtype, GenerationConfig, LoadOptions, SafeVlm, WeightOptions, registry};
+
+use crate::commands::{bench, chat, completions, data, eval, guard, import, inspect, models, train};
 use crate::error::CliError;
 
 /// Ask about images, and learn from the same forward pass whether they are harmful.
@@ -29,6 +31,7 @@ pub(crate) enum Command {
     Chat(chat::ChatArgs),
     Guard(guard::GuardArgs),
     Import(import::ImportArgs),
+    Inspect(inspect::InspectArgs),
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Bench(bench::BenchArgs),
@@ -49,6 +52,15 @@ pub(crate) struct ModelArgs {
     /// Flag an image from this probability of being unsafe on, 0 to 1.
     #[arg(long, value_name = "P", default_value_t = 0.5, value_parser = probability)]
     pub(crate) threshold: f32,
+    /// The type that is computed in: f32, f16 or bf16. Halves are for GPUs: the CPU is slower with them.
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub(crate) dtype: FloatDtype,
+    /// A folder with a LoRA adapter in PEFT's format, merged into the weights as they are read.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// Read all weights first, and name those that hold NaN or infinities.
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 impl ModelArgs {
@@ -63,7 +75,8 @@ impl ModelArgs {
     /// Finds and loads the model.
     pub(crate) fn load(&self) -> Result<SafeVlm, CliError> {
         let dir = registry::resolve(&self.model)?;
-        let options = LoadOptions { device: self.device, threshold: self.threshold };
+        let weights = WeightOptions { dtype: self.dtype, adapter: self.adapter.clone(), check: self.check };
+        let options = LoadOptions { device: self.device, threshold: self.threshold, weights, ..LoadOptions::default() };
         Ok(SafeVlm::load(&dir, &options)?)
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod eval;
 pub(crate) mod guard;
 mod guard_report;
 pub(crate) mod import;
+pub(crate) mod inspect;
 pub(crate) mod models;
 mod talk;
 pub(crate) mod train;
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> Result<(), CliError> {
         Command::Chat(args) => chat::run(&args),
         Command::Guard(args) => guard::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Bench(args) => bench::run(&args),

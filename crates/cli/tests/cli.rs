@@ -73,11 +73,12 @@ impl Outcome {
     }
 }
 
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 11] = [
     &["models"],
     &["chat"],
     &["guard"],
     &["import"],
+    &["inspect"],
     &["train"],
     &["eval"],
     &["bench"],

@@ -3,12 +3,14 @@
 //!
 //! Read [`vlm`] first: it is the whole graph, image to verdict and text, in one file.
 
+pub mod absent;
 pub mod activation;
 pub mod attention;
 pub mod decoder;
 pub mod embedding;
 pub mod encoder_layer;
 pub mod grid;
+pub mod image_tokens;
 pub mod kv_cache;
 pub mod layer_norm;
 pub mod linear;
@@ -26,12 +28,14 @@ pub mod self_attention;
 pub mod sequences;
 pub mod vlm;
 
+pub use absent::{NoProjector, NoVision};
 pub use activation::Activation;
 pub use attention::{CausalAttention, CausalAttentionConfig};
 pub use decoder::{Decoder, DecoderConfig, DecoderLayer};
 pub use embedding::Embedding;
 pub use encoder_layer::{EncoderLayer, EncoderLayerConfig};
 pub use grid::PatchGrid;
+pub use image_tokens::ImageTokens;
 pub use kv_cache::KvCache;
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use linear::{Linear, LinearConfig, LoraAdapter};
@@ -44,7 +48,7 @@ pub use positions::Positions;
 pub use projector::{MlpProjector, MlpProjectorConfig};
 pub use rope::{RopeScaling, Rotary, RotaryConfig};
 pub use sampler::{Sampler, SamplerConfig, SamplerError};
-pub use seams::{AttachLora, CausalLm, GuardHead, Projector, VisionEncoder};
+pub use seams::{AttachLora, CausalLm, GuardHead, GuardInput, Projector, VisionEncoder};
 pub use self_attention::{SelfAttention, SelfAttentionConfig};
 pub use sequences::{Branched, Padding, Sequences};
 pub use vlm::{Vlm, VlmOutput};

@@ -2,9 +2,10 @@
 
 use burn::config::Config;
 use burn::module::Module;
+use burn::tensor::Device;
 use burn::tensor::activation::gelu;
-use burn::tensor::{Device, Tensor};
 
+use crate::image_tokens::ImageTokens;
 use crate::linear::{Linear, LinearConfig};
 use crate::seams::Projector;
 
@@ -38,7 +39,7 @@ pub struct MlpProjector {
 }
 
 impl Projector for MlpProjector {
-    fn project(&self, features: Tensor<3>) -> Tensor<3> {
-        self.linear_2.forward(gelu(self.linear_1.forward(features)))
+    fn project(&self, features: ImageTokens) -> ImageTokens {
+        features.map(|x| self.linear_2.forward_2d(gelu(self.linear_1.forward_2d(x))))
     }
 }

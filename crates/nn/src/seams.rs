@@ -1,32 +1,37 @@
 //! The traits by which the parts of a vision-language model fit together.
 
-use burn::module::Module;
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
 
+use crate::image_tokens::ImageTokens;
 use crate::kv_cache::KvCache;
 use crate::mask::AttentionMask;
 use crate::positions::Positions;
 
 /// Turns pixels into features.
-pub trait VisionEncoder: Module {
+pub trait VisionEncoder: Module + ModuleDisplay {
+    /// What the encoder sees: `[images, 3, height, width]`, normalised as it expects, where all images
+    /// are made equal, or patches with their grids.
+    type Pixels: Clone + std::fmt::Debug;
+
     /// # Shapes
     ///
-    /// - pixels `[images, 3, height, width]`, normalised as the encoder expects
-    /// - output `[images, tokens, width]`, rows of the feature map one after another
-    fn encode(&self, pixels: Tensor<4>) -> Tensor<3>;
+    /// - output `[tokens of all images, width]`, of each image rows of the feature map one after another
+    fn encode(&self, pixels: Self::Pixels) -> ImageTokens;
 }
 
 /// Turns vision features into visual tokens that a language model can read.
-pub trait Projector: Module {
+pub trait Projector: Module + ModuleDisplay {
     /// # Shapes
     ///
-    /// - features `[images, tokens, width]`
-    /// - output `[images, tokens, hidden]`
-    fn project(&self, features: Tensor<3>) -> Tensor<3>;
+    /// - features `[features of all images, width]`
+    /// - output `[visual tokens of all images, hidden]`
+    fn project(&self, features: ImageTokens) -> ImageTokens;
 }
 
 /// A decoder-only language model.
-pub trait CausalLm: Module {
+pub trait CausalLm: Module + ModuleDisplay {
     /// # Shapes
     ///
     /// - ids `[batch, tokens]`
@@ -57,14 +62,35 @@ pub trait CausalLm: Module {
     fn new_cache(&self, batch: usize, capacity: usize, device: &Device) -> KvCache;
 }
 
-/// Classifies an image from the language model's states of its visual tokens.
-pub trait GuardHead: Module {
+/// Classifies images.
+pub trait GuardHead: Module + ModuleDisplay {
     /// # Shapes
     ///
-    /// - hidden `[batch, tokens, hidden]`, after the language model's final norm
-    /// - visual `[batch, tokens]`, true at visual tokens
-    /// - output `[batch, classes]`, logits
-    fn classify(&self, hidden: Tensor<3>, visual: Tensor<2, Bool>) -> Tensor<2>;
+    /// - states `[visual tokens of all images, hidden]`: the language model's, after its final norm, or
+    ///   the projector's, as [`input`](Self::input) asks
+    /// - output `[images, classes]`, logits
+    fn classify(&self, states: ImageTokens) -> Tensor<2>;
+
+    /// What it looks at.
+    fn input(&self) -> GuardInput {
+        GuardInput::HiddenStates
+    }
+
+    /// An embedding `[1, hidden]` that stands behind the visual tokens of each image, as one of them.
+    fn meta_token(&self) -> Option<Tensor<2>> {
+        None
+    }
+}
+
+/// What a guard head looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardInput {
+    /// The language model's last hidden states of the visual tokens (arXiv 2506.04704 v5, section 4).
+    #[default]
+    HiddenStates,
+    /// The visual tokens as the projector makes them, before the language model.
+    Projector,
 }
 
 /// A model whose linear layers can get LoRA adapters.

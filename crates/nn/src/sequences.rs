@@ -1,6 +1,6 @@
 //! Token rows of a batch, with padding and the places of visual tokens, kept on the host.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::mask::AttentionMask;
 use crate::positions::Positions;
@@ -44,15 +44,6 @@ pub enum Branch {
     Stem,
     /// Seen by itself only.
     Nth(usize),
-}
-
-/// Where the visual tokens of one image stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageSpan {
-    /// Row of the batch.
-    pub row: usize,
-    /// First visual token in the row.
-    pub start: usize,
 }
 
 impl Sequences {
@@ -197,28 +188,6 @@ impl Sequences {
     pub fn visual_tokens(&self) -> Vec<usize> {
         let flat = self.rows.iter().flatten().enumerate();
         flat.filter(|(_, id)| self.image_token == Some(**id)).map(|(at, _)| at).collect()
-    }
-
-    /// The images of the batch, when each has `tokens_per_image` visual tokens.
-    pub fn images(&self, tokens_per_image: usize) -> Vec<ImageSpan> {
-        let width = self.tokens();
-        let firsts = self.visual_tokens().into_iter().step_by(tokens_per_image.max(1));
-        firsts.map(|at| ImageSpan { row: at / width, start: at % width }).collect()
-    }
-
-    /// For each image its own visual-token mask.
-    ///
-    /// # Shapes
-    ///
-    /// - output `[images, tokens]`, true at the visual tokens of that image
-    pub fn visual_mask(&self, tokens_per_image: usize, device: &Device) -> Tensor<2, Bool> {
-        let width = self.tokens();
-        let images = self.images(tokens_per_image);
-        let mut mask = vec![false; images.len() * width];
-        for (line, image) in mask.chunks_mut(width.max(1)).zip(&images) {
-            line[image.start..image.start + tokens_per_image].fill(true);
-        }
-        Tensor::from_data(TensorData::new(mask, [images.len(), width]), device)
     }
 }
 

@@ -4,8 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use thiserror::Error;
 
+use crate::image_tokens::ImageTokens;
 use crate::kv_cache::KvCache;
-use crate::seams::{CausalLm, GuardHead, Projector, VisionEncoder};
+use crate::seams::{CausalLm, GuardHead, GuardInput, Projector, VisionEncoder};
 use crate::sequences::Sequences;
 
 /// A vision-language model with a Visual Guard Module (arXiv 2506.04704, section 4), made of any
@@ -18,7 +19,7 @@ pub struct Vlm<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> {
     pub projector: P,
     /// Visual and text tokens to hidden states and logits.
     pub language_model: L,
-    /// Hidden states of the visual tokens to class logits; a base model has none.
+    /// States of the visual tokens to class logits; a base model has none.
     pub guard: Option<G>,
 }
 
@@ -42,19 +43,34 @@ pub struct VlmOutput {
 }
 
 impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> {
+    /// The visual tokens of each image, with the guard's meta token behind them if it has one.
+    ///
     /// # Shapes
     ///
-    /// - pixels `[images, 3, height, width]`
-    /// - output `[images, tokens, hidden]`
-    pub fn visual_tokens(&self, pixels: Tensor<4>) -> Tensor<3> {
-        self.projector.project(self.vision.encode(pixels))
+    /// - output `[visual tokens of all images, hidden]`
+    pub fn visual_tokens(&self, pixels: V::Pixels) -> ImageTokens {
+        self.project(self.vision.encode(pixels))
+    }
+
+    /// [`visual_tokens`](Self::visual_tokens) of features that have been encoded before.
+    ///
+    /// # Shapes
+    ///
+    /// - features `[features of all images, width]`
+    /// - output `[visual tokens of all images, hidden]`
+    pub fn project(&self, features: ImageTokens) -> ImageTokens {
+        let visual = self.projector.project(features);
+        match self.guard.as_ref().and_then(GuardHead::meta_token) {
+            Some(token) => visual.followed_by(token),
+            None => visual,
+        }
     }
 
     /// Text embeddings with each visual token in its place.
     ///
     /// # Shapes
     ///
-    /// - visual `[images, tokens_per_image, hidden]`, in reading order
+    /// - visual `[visual tokens of all images, hidden]`, in reading order
     /// - output `[batch, tokens, hidden]`
     ///
     /// # Errors
@@ -63,12 +79,12 @@ impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> 
     pub fn embed(
         &self,
         sequences: &Sequences,
-        visual: Option<Tensor<3>>,
+        visual: Option<&ImageTokens>,
         device: &Device,
     ) -> Result<Tensor<3>, ImageCountError> {
         let text = self.language_model.embed(sequences.ids(0, device));
         let places = sequences.visual_tokens();
-        let given = visual.as_ref().map_or(0, |v| v.dims()[0] * v.dims()[1]);
+        let given = visual.map_or(0, |visual| visual.counts().iter().sum());
         if places.len() != given {
             return Err(ImageCountError { placeholders: places.len(), visual: given });
         }
@@ -79,16 +95,15 @@ impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> 
         for (nth, place) in places.into_iter().enumerate() {
             source[place] = (rows + nth) as i32;
         }
-        let source = Tensor::<1, Int>::from_data(TensorData::new(source, [rows]), device);
-        let both = Tensor::cat(vec![text.reshape([rows, hidden]), visual.reshape([given, hidden])], 0);
-        Ok(both.select(0, source).reshape([batch, tokens, hidden]))
+        let both = Tensor::cat(vec![text.reshape([rows, hidden]), visual.states()], 0);
+        Ok(both.select(0, indices(source, device)).reshape([batch, tokens, hidden]))
     }
 
-    /// Runs the language model over whole sequences and the guard over their visual tokens.
+    /// Runs the language model over whole sequences and the guard over their images.
     ///
     /// # Shapes
     ///
-    /// - visual `[images, tokens_per_image, hidden]`
+    /// - visual `[visual tokens of all images, hidden]`, in reading order
     ///
     /// # Errors
     ///
@@ -96,40 +111,41 @@ impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> 
     pub fn forward(
         &self,
         sequences: &Sequences,
-        visual: Option<Tensor<3>>,
+        visual: Option<ImageTokens>,
         cache: Option<&mut KvCache>,
         device: &Device,
     ) -> Result<VlmOutput, ImageCountError> {
-        let tokens_per_image = visual.as_ref().map_or(0, |v| v.dims()[1]);
-        let embeddings = self.embed(sequences, visual, device)?;
+        let embeddings = self.embed(sequences, visual.as_ref(), device)?;
         let hidden = run(&self.language_model, embeddings, sequences, 0, cache, device);
-        let guard = self.guard_logits(&hidden, sequences, tokens_per_image, device);
+        let guard = visual.and_then(|visual| self.guard_logits(&hidden, sequences, visual, device));
         Ok(VlmOutput { hidden, guard })
     }
 
-    /// Guard logits of each image from the states of its own visual tokens, `[images, classes]`.
+    /// Guard logits of each image, `[images, classes]`, from its own visual tokens or from the language
+    /// model's states of them; none without a guard head.
     pub fn guard_logits(
         &self,
         hidden: &Tensor<3>,
         sequences: &Sequences,
-        tokens_per_image: usize,
+        visual: ImageTokens,
         device: &Device,
     ) -> Option<Tensor<2>> {
         let guard = self.guard.as_ref()?;
-        let images = sequences.images(tokens_per_image);
-        if images.is_empty() {
-            return None;
-        }
-        let rows: Vec<i32> = images.iter().map(|image| image.row as i32).collect();
-        let in_order = rows.iter().enumerate().all(|(nth, row)| nth as i32 == *row);
-        let states = if in_order && rows.len() == sequences.batch() {
-            hidden.clone()
-        } else {
-            let count = rows.len();
-            hidden.clone().select(0, Tensor::from_data(TensorData::new(rows, [count]), device))
+        let states = match guard.input() {
+            GuardInput::Projector => visual,
+            GuardInput::HiddenStates => visual.map(|_| {
+                let [batch, tokens, width] = hidden.dims();
+                let places = sequences.visual_tokens().into_iter().map(|place| place as i32).collect();
+                hidden.clone().reshape([batch * tokens, width]).select(0, indices(places, device))
+            }),
         };
-        Some(guard.classify(states, sequences.visual_mask(tokens_per_image, device)))
+        Some(guard.classify(states))
     }
+}
+
+fn indices(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
 /// Runs `language_model` over `embeddings`, which are tokens `start..` of `sequences`; those before

@@ -1,11 +1,11 @@
 //! The whole graph with toy parts: where visual tokens go, and what the guard sees.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
 use safevlm_nn::{
-    AttentionMask, CausalLm, Embedding, GuardHead, KvCache, Padding, Positions, Projector, Sequences, VisionEncoder,
-    Vlm,
+    AttentionMask, CausalLm, Embedding, GuardHead, GuardInput, ImageTokens, KvCache, Padding, Positions, Projector,
+    Sequences, VisionEncoder, Vlm,
 };
 
 const IMAGE: u32 = 4;
@@ -17,11 +17,13 @@ struct Eye {
 }
 
 impl VisionEncoder for Eye {
-    fn encode(&self, pixels: Tensor<4>) -> Tensor<3> {
+    type Pixels = Tensor<4>;
+
+    fn encode(&self, pixels: Tensor<4>) -> ImageTokens {
         let [images, ..] = pixels.dims();
         let flat = pixels.reshape([images as i32, -1]);
         let both = Tensor::cat(vec![flat.clone().mean_dim(1), flat.narrow(1, 0, 1)], 1);
-        both.reshape([images, 2, 1])
+        ImageTokens::equal(both.reshape([images, 2, 1]))
     }
 }
 
@@ -32,8 +34,8 @@ struct Mirror {
 }
 
 impl Projector for Mirror {
-    fn project(&self, features: Tensor<3>) -> Tensor<3> {
-        Tensor::cat(vec![features.clone(), features.neg()], 2)
+    fn project(&self, features: ImageTokens) -> ImageTokens {
+        features.map(|x| Tensor::cat(vec![x.clone(), x.neg()], 1))
     }
 }
 
@@ -64,13 +66,24 @@ impl CausalLm for Echo {
 /// The sum of the visual tokens' states.
 #[derive(Module, Debug)]
 struct Total {
-    unused: Param<Tensor<1>>,
+    meta_token: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    input: GuardInput,
 }
 
 impl GuardHead for Total {
-    fn classify(&self, hidden: Tensor<3>, visual: Tensor<2, Bool>) -> Tensor<2> {
-        let [images, _, width] = hidden.dims();
-        (hidden * visual.float().unsqueeze_dim::<3>(2)).sum_dim(1).reshape([images, width])
+    fn classify(&self, states: ImageTokens) -> Tensor<2> {
+        let counts: Vec<f32> = states.counts().iter().map(|count| *count as f32).collect();
+        let counts = Tensor::<1>::from_data(TensorData::new(counts, [states.images()]), &device());
+        states.mean() * counts.unsqueeze_dim(1)
+    }
+
+    fn input(&self) -> GuardInput {
+        self.input
+    }
+
+    fn meta_token(&self) -> Option<Tensor<2>> {
+        self.meta_token.as_ref().map(Param::val)
     }
 }
 
@@ -91,7 +104,7 @@ fn toy() -> Toy {
         vision: Eye { unused: unused() },
         projector: Mirror { unused: unused() },
         language_model: Echo { table },
-        guard: Some(Total { unused: unused() }),
+        guard: Some(Total { meta_token: None, input: GuardInput::HiddenStates }),
     }
 }
 
@@ -111,7 +124,7 @@ fn visual_tokens_take_their_places() {
     let rows = vec![vec![1, IMAGE, IMAGE, 2, IMAGE, IMAGE], vec![3, IMAGE, IMAGE]];
     let rows = Sequences::new(rows, Some(IMAGE), 0, Padding::Left);
     let visual = model.visual_tokens(pixels(&[(5.0, 6.0), (7.0, 8.0), (9.0, 2.0)]));
-    assert_eq!(visual.dims(), [3, 2, 2]);
+    assert_eq!((visual.states().dims(), visual.counts()), ([6, 2], &[2, 2, 2][..]));
     let output = model.forward(&rows, Some(visual), None, &device).unwrap();
     assert_eq!(output.hidden.dims(), [2, 6, 2]);
     let first = [10.0, 11.0, 5.0, -5.0, 6.0, -6.0, 20.0, 21.0, 7.0, -7.0, 8.0, -8.0];
@@ -135,6 +148,42 @@ fn one_image_a_row_is_classified_as_alone() {
     let visual = model.visual_tokens(pixels(&[(3.0, 4.0)]));
     let guard = model.forward(&rows, Some(visual), None, &device).unwrap().guard.unwrap();
     assert_eq!(values(guard), [7.0, -7.0]);
+}
+
+#[test]
+fn images_may_have_different_numbers_of_tokens() {
+    let (model, device) = (toy(), device());
+    let rows = vec![vec![IMAGE, IMAGE, IMAGE, 1], vec![2, IMAGE]];
+    let rows = Sequences::new(rows, Some(IMAGE), 0, Padding::Left);
+    let states = Tensor::from_data([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]], &device);
+    let visual = ImageTokens::new(states, vec![1, 2, 1]);
+    let guard = model.forward(&rows, Some(visual), None, &device).unwrap().guard.unwrap();
+    assert_eq!(values(guard), [1.0, 2.0, 8.0, 10.0, 7.0, 8.0]);
+}
+
+#[test]
+fn a_guard_may_look_at_the_projectors_tokens() {
+    let (mut model, device) = (toy(), device());
+    model.guard = Some(Total { meta_token: None, input: GuardInput::Projector });
+    let rows = Sequences::single(vec![1, IMAGE, IMAGE], Some(IMAGE));
+    let visual = model.visual_tokens(pixels(&[(1.0, 2.0)]));
+    // What the language model makes of them does not count.
+    let hidden = Tensor::zeros([1, 3, 2], &device);
+    assert_eq!(values(model.guard_logits(&hidden, &rows, visual, &device).unwrap()), [3.0, -3.0]);
+}
+
+#[test]
+fn a_meta_token_stands_behind_each_image() {
+    let (mut model, device) = (toy(), device());
+    let token = Param::from_tensor(Tensor::from_data([[100.0, 200.0]], &device));
+    model.guard = Some(Total { meta_token: Some(token), input: GuardInput::HiddenStates });
+    let visual = model.visual_tokens(pixels(&[(5.0, 6.0), (7.0, 8.0)]));
+    assert_eq!(visual.counts(), [3, 3]);
+    let rows = Sequences::single(vec![IMAGE, IMAGE, IMAGE, 1, IMAGE, IMAGE, IMAGE], Some(IMAGE));
+    let output = model.forward(&rows, Some(visual), None, &device).unwrap();
+    let expected = [5.0, -5.0, 6.0, -6.0, 100.0, 200.0, 10.0, 11.0, 7.0, -7.0, 8.0, -8.0, 100.0, 200.0];
+    assert_eq!(values(output.hidden), expected);
+    assert_eq!(values(output.guard.unwrap()), [111.0, 189.0, 115.0, 185.0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use safevlm_core::{DeviceError, ImageError, VerdictError};
-use safevlm_llama::LlamaConfigError;
+use safevlm_family::FamilyError;
 use safevlm_nn::{SamplerError, vlm::ImageCountError};
 use safevlm_safe_smol::SafeSmolError;
 use safevlm_text::TextError;
@@ -20,12 +20,14 @@ pub enum Error {
     UnknownModel { name: String, near: String },
     #[error("the model `{name}` is not installed: run `cargo xtask import-weights {name}` or `safevlm import {name}`")]
     NotInstalled { name: String },
-    #[error("{path}: cannot be read ({source}): give a model folder with a config.json")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: is no valid JSON ({source}): import the model again")]
-    Json { path: PathBuf, source: serde_json::Error },
-    #[error("{path}: model_type is {found}, but this build knows safe_smol and llama")]
-    UnknownFamily { path: PathBuf, found: String },
+    #[error("{path}: model_type is {found}, but this build knows {known}")]
+    UnknownFamily { path: PathBuf, found: String, known: String },
+    #[error("no published size is called `{name}`: choose one of {names}")]
+    UnknownPreset { name: String, names: String },
+    #[error("the guard head {head} cannot be joined to {base}: {reason}; use a head that was trained on this base")]
+    AttachGuard { head: PathBuf, base: PathBuf, reason: String },
+    #[error("{path}: cannot be written ({source}): free disk space, or set SAFEVLM_HOME to another folder")]
+    Write { path: PathBuf, source: std::io::Error },
     #[error("the prompt has {prompt} tokens, but the model's context ends at {context}: shorten the conversation")]
     ContextLength { prompt: usize, context: usize },
     #[error("max_new_tokens is 0: ask for at least one token")]
@@ -49,13 +51,17 @@ pub enum Error {
     #[error(transparent)]
     SafeSmol(#[from] SafeSmolError),
     #[error(transparent)]
-    Llama(#[from] LlamaConfigError),
+    Family(#[from] FamilyError),
     #[error(transparent)]
     Text(#[from] TextError),
     #[error(transparent)]
     Sampler(#[from] SamplerError),
-    #[error(transparent)]
-    ImageCount(#[from] ImageCountError),
+}
+
+impl From<ImageCountError> for Error {
+    fn from(error: ImageCountError) -> Self {
+        Self::Family(error.into())
+    }
 }
 
 impl Error {
@@ -63,7 +69,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Device(_) | Error::Verdict(_) | Error::Sampler(SamplerError::NotFinite) => 1,
-            Error::Weights(error) | Error::SafeSmol(SafeSmolError::Weights(error)) if !error.is_bad_input() => 1,
+            Error::Weights(error)
+            | Error::SafeSmol(SafeSmolError::Weights(error))
+            | Error::Family(FamilyError::Weights(error))
+                if !error.is_bad_input() =>
+            {
+                1
+            }
             _ => 2,
         }
     }

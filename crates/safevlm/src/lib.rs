@@ -13,17 +13,23 @@
 //! ```
 
 mod answer;
+mod attach;
 mod error;
 mod generate;
+mod inspect;
 mod loaded;
 pub mod registry;
 mod safe_vlm;
+mod text_only;
 
 pub use answer::{Answer, FinishReason, GenerationConfig, Timing};
+pub use attach::attach_guard;
 pub use error::Error;
+pub use inspect::{InspectOptions, Inspection, Parameters, inspect, inspect_published, published_names};
 pub use safe_vlm::{LoadOptions, SafeVlm};
 pub use safevlm_core::{
     CLASSES, Category, Class, Conversation, DeviceError, DeviceSpec, ImageError, ImageLimits, Message, Part, RgbImage,
     Role, Taxonomy, Verdict, VerdictError, decode_image, device::available, load_image,
 };
-pub use safevlm_weights::Cache;
+pub use safevlm_family::{FamilyError, LoadOptions as WeightOptions};
+pub use safevlm_weights::{Cache, FloatDtype};

@@ -1,152 +1,99 @@
-//! The families this build knows, as one enum.
+//! The families this build knows, in one table.
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor};
-use safevlm_core::{Conversation, RgbImage, Taxonomy};
-use safevlm_llama::{Llama, LlamaConfig};
-use safevlm_nn::{Sequences, VlmOutput, vlm};
-use safevlm_safe_smol::{Processor, SafeSmol, SafeSmolConfig};
-use safevlm_text::{ChatTemplate, TextTokenizer};
-use safevlm_weights::{Allow, KeyMap, SafetensorsDir, load_module};
+use burn::tensor::Device;
+use safevlm_family::{Family, LoadOptions, Loaded, Published};
+use safevlm_weights::{MemoryEstimate, SafetensorsDir, available_memory};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::safe_vlm::read_json;
+use crate::text_only::TextOnly;
 
-/// A loaded model of one family.
-#[derive(Debug)]
-pub(crate) enum Loaded {
-    SafeSmol(Box<SmolParts>),
-    Llama(Box<LlamaParts>),
+/// A family of the table.
+pub(crate) trait Known: Family {
+    /// One of its models, as the enum of all families.
+    fn any(loaded: Loaded<Self>) -> AnyModel;
 }
 
-#[derive(Debug)]
-pub(crate) struct SmolParts {
-    model: SafeSmol,
-    processor: Processor,
-    config: SafeSmolConfig,
+/// Something to do with a family of which only the `model_type` is known.
+pub(crate) trait WithFamily {
+    /// What it gives.
+    type Output;
+
+    /// Does it.
+    fn run<F: Known>(self) -> Result<Self::Output, Error>;
 }
 
-#[derive(Debug)]
-pub(crate) struct LlamaParts {
-    model: Llama,
-    tokenizer: TextTokenizer,
-    template: ChatTemplate,
-    context: usize,
+/// Writes what needs a list of all families. `$d` is a dollar sign, for the macro that it defines.
+macro_rules! families {
+    ($d:tt $($variant:ident: $family:ty;)*) => {
+        /// A loaded model of one family.
+        #[derive(Debug)]
+        pub(crate) enum AnyModel {
+            $($variant(Box<Loaded<$family>>),)*
+        }
+
+        $(impl Known for $family {
+            fn any(loaded: Loaded<Self>) -> AnyModel {
+                AnyModel::$variant(Box::new(loaded))
+            }
+        })*
+
+        /// Runs `$body` with `$loaded`, the [`Loaded`] of whatever family `$model` is.
+        macro_rules! with_model {
+            ($d model:expr, $d loaded:ident => $d body:expr) => {
+                match $d model {
+                    $($crate::loaded::AnyModel::$variant($d loaded) => $d body,)*
+                }
+            };
+        }
+
+        /// Does `todo` with the family that `config`, the parsed JSON of the file `path`, belongs to.
+        pub(crate) fn with_family<W: WithFamily>(path: &Path, config: &Value, todo: W) -> Result<W::Output, Error> {
+            let found = config.get("model_type").and_then(Value::as_str).unwrap_or("missing");
+            match found {
+                $(<$family as Family>::MODEL_TYPE => todo.run::<$family>(),)*
+                found => Err(Error::UnknownFamily {
+                    path: path.to_owned(),
+                    found: found.to_owned(),
+                    known: [$(<$family as Family>::MODEL_TYPE),*].join(", "),
+                }),
+            }
+        }
+
+        /// The published sizes of all families.
+        pub(crate) fn published() -> Vec<&'static Published> {
+            [$(<$family as Family>::PUBLISHED),*].into_iter().flatten().collect()
+        }
+    };
 }
 
-impl Loaded {
-    /// Loads the folder's model onto `device`.
-    pub(crate) fn load(dir: &Path, device: &Device) -> Result<Self, Error> {
-        let path = dir.join("config.json");
-        let config = read_json(&path)?;
-        match config.get("model_type").and_then(Value::as_str) {
-            Some("safe_smol") => {
-                let config = SafeSmolConfig::from_hf(&config)?;
-                let weights = SafetensorsDir::open(dir)?;
-                let keys = safevlm_safe_smol::key_map();
-                let (model, _) = load_module(config.init(device), &weights, &keys, &Allow::nothing())?;
-                let processor = Processor::from_dir(dir, &config)?;
-                Ok(Loaded::SafeSmol(Box::new(SmolParts { model, processor, config })))
-            }
-            Some("llama") => {
-                let config = LlamaConfig::from_hf(&config)?;
-                let weights = SafetensorsDir::open(dir)?;
-                let keys = KeyMap::new(&[(r"^model\.", "")]);
-                let allow = Allow::nothing().unused(safevlm_llama::IGNORED);
-                let (model, _) = load_module(config.init(device), &weights, &keys, &allow)?;
-                Ok(Loaded::Llama(Box::new(LlamaParts {
-                    model,
-                    tokenizer: TextTokenizer::from_dir(dir)?,
-                    template: ChatTemplate::from_dir(dir)?,
-                    context: config.max_position_embeddings,
-                })))
-            }
-            other => Err(Error::UnknownFamily { path, found: other.unwrap_or("missing").to_owned() }),
-        }
-    }
+families! { $
+    SafeSmol: safevlm_safe_smol::Processor;
+    TextOnly: TextOnly;
+}
+pub(crate) use with_model;
 
-    pub(crate) fn tokenizer(&self) -> &TextTokenizer {
-        match self {
-            Loaded::SafeSmol(smol) => &smol.processor.tokenizer,
-            Loaded::Llama(llama) => &llama.tokenizer,
-        }
-    }
+/// Loads a model folder whose parsed `config.json` is `config`.
+pub(crate) struct Load<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) config: &'a Value,
+    pub(crate) options: &'a LoadOptions,
+    /// Tokens for which there must be main memory.
+    pub(crate) context: Option<usize>,
+    pub(crate) device: &'a Device,
+}
 
-    /// Longest sequence, in tokens.
-    pub(crate) fn context(&self) -> usize {
-        match self {
-            Loaded::SafeSmol(smol) => smol.config.text.max_position_embeddings,
-            Loaded::Llama(llama) => llama.context,
-        }
-    }
+impl WithFamily for Load<'_> {
+    type Output = AnyModel;
 
-    /// The guard's labels; none for a model without a guard head.
-    pub(crate) fn taxonomy(&self) -> Option<&Taxonomy> {
-        match self {
-            Loaded::SafeSmol(smol) => smol.config.guard.as_ref().map(|_| &smol.config.taxonomy),
-            Loaded::Llama(_) => None,
+    fn run<F: Known>(self) -> Result<AnyModel, Error> {
+        if let (Some(context), Some(available)) = (self.context, available_memory()) {
+            let context = context.min(F::context(&F::config(self.config)?));
+            MemoryEstimate::of(&SafetensorsDir::open(self.dir)?, Some(self.options.dtype), context)?
+                .check(available)?;
         }
-    }
-
-    pub(crate) fn sees_images(&self) -> bool {
-        matches!(self, Loaded::SafeSmol(_))
-    }
-
-    pub(crate) fn image_token(&self) -> Option<u32> {
-        match self {
-            Loaded::SafeSmol(smol) => Some(smol.processor.image_token()),
-            Loaded::Llama(_) => None,
-        }
-    }
-
-    /// Token ids up to where the answer begins.
-    pub(crate) fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
-        match self {
-            Loaded::SafeSmol(smol) => Ok(smol.processor.prompt(conversation)?),
-            Loaded::Llama(llama) => {
-                let text = llama.template.render(conversation, "", &llama.tokenizer)?;
-                Ok(llama.tokenizer.encode(&text)?)
-            }
-        }
-    }
-
-    /// Pixels for the vision encoder; none for a text-only model or no images.
-    pub(crate) fn pixels(&self, images: &[&RgbImage], device: &Device) -> Result<Option<Tensor<4>>, Error> {
-        match self {
-            Loaded::SafeSmol(smol) if !images.is_empty() => Ok(Some(smol.processor.pixels(images, device)?)),
-            _ => Ok(None),
-        }
-    }
-
-    /// Prefill: the language model over whole sequences, the guard over their images.
-    pub(crate) fn prefill(
-        &self,
-        sequences: &Sequences,
-        pixels: Option<Tensor<4>>,
-        cache: Option<&mut safevlm_nn::KvCache>,
-        device: &Device,
-    ) -> Result<VlmOutput, Error> {
-        match self {
-            Loaded::SafeSmol(smol) => {
-                let visual = pixels.map(|pixels| smol.model.visual_tokens(pixels));
-                Ok(smol.model.forward(sequences, visual, cache, device)?)
-            }
-            Loaded::Llama(llama) => {
-                use safevlm_nn::CausalLm;
-                let embeddings = llama.model.embed(sequences.ids(0, device));
-                let hidden = vlm::run(&llama.model, embeddings, sequences, 0, cache, device);
-                Ok(VlmOutput { hidden, guard: None })
-            }
-        }
-    }
-
-    /// The language model inside, for decoding.
-    pub(crate) fn language_model(&self) -> &Llama {
-        match self {
-            Loaded::SafeSmol(smol) => &smol.model.language_model,
-            Loaded::Llama(llama) => &llama.model,
-        }
+        Ok(F::any(Loaded::load(self.dir, self.config, self.options, self.device)?))
     }
 }

@@ -1,22 +1,21 @@
 //! The one type an application needs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use safevlm_core::{Conversation, DeviceSpec, RgbImage, Taxonomy, Verdict};
-use safevlm_nn::{CausalLm, Padding, Sequences};
-use serde_json::Value;
+use safevlm_core::{Conversation, DeviceSpec, RgbImage, Verdict};
+use safevlm_family::{CONFIG_FILE, Family, Inputs, LoadOptions as WeightOptions, Loaded, eos_tokens, read_json};
+use safevlm_nn::{CausalLm, KvCache, Padding, VlmOutput};
 
 use crate::answer::{Answer, GenerationConfig, Timing};
 use crate::error::Error;
 use crate::generate::{generate, last_state, to_vec};
-use crate::loaded::Loaded;
+use crate::loaded::{AnyModel, Load, with_family, with_model};
 
 /// Images that the guard looks at in one forward pass.
 const GUARD_BATCH: usize = 8;
-/// Larger than any real JSON file beside a checkpoint.
-const JSON_LIMIT: u64 = 64 << 20;
 
 /// How a model is loaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,11 +24,15 @@ pub struct LoadOptions {
     pub device: DeviceSpec,
     /// An image is flagged from this probability of being unsafe on, 0 to 1.
     pub threshold: f32,
+    /// The type that is computed in, and a LoRA adapter to merge.
+    pub weights: WeightOptions,
+    /// Tokens for which there must be memory before anything is loaded; none to try whatever there is.
+    pub context: Option<usize>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: DeviceSpec::Auto, threshold: 0.5 }
+        Self { device: DeviceSpec::Auto, threshold: 0.5, weights: WeightOptions::default(), context: Some(2048) }
     }
 }
 
@@ -37,7 +40,7 @@ impl Default for LoadOptions {
 #[derive(Debug)]
 pub struct SafeVlm {
     name: String,
-    loaded: Loaded,
+    model: AnyModel,
     device: Device,
     spec: DeviceSpec,
     threshold: f32,
@@ -51,19 +54,22 @@ impl SafeVlm {
     /// # Errors
     ///
     /// If the folder is no model this build knows, a file is damaged, a tensor is missing, left over
-    /// or of another shape, or the device cannot be used.
+    /// or of another shape, the device cannot be used, or there is not enough memory.
     pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self, Error> {
         let begin = Instant::now();
         let (device, spec) = options.device.open()?;
-        let loaded = Loaded::load(dir, &device)?;
+        let config = read_json(&dir.join(CONFIG_FILE))?;
+        let context = options.context.filter(|_| spec == DeviceSpec::Flex);
+        let load = Load { dir, config: &config, options: &options.weights, context, device: &device };
+        let model = with_family(&dir.join(CONFIG_FILE), &config, load)?;
         let name = dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned());
         Ok(Self {
             name,
-            loaded,
+            model,
             device,
             spec,
             threshold: options.threshold,
-            eos: eos_tokens(dir)?,
+            eos: eos_tokens(dir, &config)?,
             load_ms: millis(begin),
         })
     }
@@ -89,15 +95,18 @@ impl SafeVlm {
     ///
     /// If the model has no guard head, or its probabilities are no numbers: never a silent "safe".
     pub fn guard(&self, images: &[&RgbImage]) -> Result<Vec<Verdict>, Error> {
-        let taxonomy = self.loaded.taxonomy().ok_or_else(|| Error::NoGuard { name: self.name.clone() })?;
+        with_model!(&self.model, loaded => self.guard_with(loaded, images))
+    }
+
+    fn guard_with<F: Family>(&self, loaded: &Loaded<F>, images: &[&RgbImage]) -> Result<Vec<Verdict>, Error> {
+        if loaded.taxonomy().is_none() {
+            return Err(Error::NoGuard { name: self.name.clone() });
+        }
         let mut verdicts = Vec::with_capacity(images.len());
-        let prompt = self.guard_prompt()?;
         for batch in images.chunks(GUARD_BATCH) {
-            let rows = vec![prompt.clone(); batch.len()];
-            let sequences = Sequences::new(rows, self.loaded.image_token(), 0, Padding::Right);
-            let pixels = self.loaded.pixels(batch, &self.device)?;
-            let output = self.loaded.prefill(&sequences, pixels, None, &self.device)?;
-            verdicts.extend(self.verdicts(output.guard, taxonomy)?);
+            let rows = batch.iter().map(|image| guard_prompt(&loaded.family, image)).collect::<Result<_, _>>()?;
+            let inputs = loaded.family.inputs(rows, Padding::Right, batch, &self.device)?;
+            verdicts.extend(self.verdicts(loaded, prefill(loaded, &inputs, None, &self.device)?)?);
         }
         Ok(verdicts)
     }
@@ -115,15 +124,25 @@ impl SafeVlm {
         config: &GenerationConfig,
         on_text: &mut dyn FnMut(&str),
     ) -> Result<Answer, Error> {
+        with_model!(&self.model, loaded => self.chat_with(loaded, conversation, config, on_text))
+    }
+
+    fn chat_with<F: Family>(
+        &self,
+        loaded: &Loaded<F>,
+        conversation: &Conversation,
+        config: &GenerationConfig,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Answer, Error> {
         let begin = Instant::now();
         if config.max_new_tokens == 0 {
             return Err(Error::NoTokens);
         }
-        if conversation.has_images() && !self.loaded.sees_images() {
+        if conversation.has_images() && loaded.family.image_token().is_none() {
             return Err(Error::NoVision { name: self.name.clone() });
         }
-        let prompt = self.loaded.prompt(conversation)?;
-        let context = self.loaded.context();
+        let prompt = loaded.family.prompt(conversation)?;
+        let context = loaded.context();
         if prompt.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -132,26 +151,22 @@ impl SafeVlm {
         }
         let limit = config.max_new_tokens.min(context - prompt.len());
         let images: Vec<&RgbImage> = conversation.images.iter().map(AsRef::as_ref).collect();
-        let pixels = self.loaded.pixels(&images, &self.device)?;
+        let inputs = loaded.family.inputs(vec![prompt.clone()], Padding::Left, &images, &self.device)?;
         let preprocess_ms = millis(begin);
 
         let begin = Instant::now();
-        let sequences = Sequences::single(prompt.clone(), self.loaded.image_token());
-        let language_model = self.loaded.language_model();
+        let language_model = &loaded.model.language_model;
         let mut cache = language_model.new_cache(1, prompt.len() + limit, &self.device);
-        let output = self.loaded.prefill(&sequences, pixels, Some(&mut cache), &self.device)?;
-        let safety = match self.loaded.taxonomy() {
-            Some(taxonomy) => most_unsafe(self.verdicts(output.guard, taxonomy)?),
-            None => None,
-        };
-        let last = last_state(output.hidden);
+        let output = prefill(loaded, &inputs, Some(&mut cache), &self.device)?;
+        let last = last_state(output.hidden.clone());
+        let safety = most_unsafe(self.verdicts(loaded, output)?);
         let prefill_ms = millis(begin);
 
         let begin = Instant::now();
         let generated = generate(
             language_model,
-            self.loaded.tokenizer(),
-            sequences,
+            loaded.family.tokenizer(),
+            inputs.sequences,
             last,
             &mut cache,
             config,
@@ -174,23 +189,34 @@ impl SafeVlm {
         })
     }
 
-    /// The prompt of one image up to its last visual token: attention is causal, so that nothing
-    /// behind it can change the verdict.
-    fn guard_prompt(&self) -> Result<Vec<u32>, Error> {
-        let picture = std::sync::Arc::new(RgbImage::new(1, 1));
-        let mut prompt = self.loaded.prompt(&Conversation::new().user("", [picture]))?;
-        let last = prompt.iter().rposition(|id| Some(*id) == self.loaded.image_token());
-        prompt.truncate(last.map_or(0, |last| last + 1));
-        Ok(prompt)
-    }
-
-    fn verdicts(&self, logits: Option<burn::tensor::Tensor<2>>, taxonomy: &Taxonomy) -> Result<Vec<Verdict>, Error> {
-        let Some(logits) = logits else { return Ok(Vec::new()) };
+    /// The verdicts in a prefill's output: none without a guard head or images.
+    fn verdicts<F: Family>(&self, loaded: &Loaded<F>, output: VlmOutput) -> Result<Vec<Verdict>, Error> {
+        let (Some(logits), Some(taxonomy)) = (output.guard, loaded.taxonomy()) else { return Ok(Vec::new()) };
         let [_, classes] = logits.dims();
         let logits = to_vec(logits)?;
         let rows = logits.chunks(classes.max(1)).map(softmax);
         rows.map(|row| Ok(Verdict::from_probabilities(&row, taxonomy, self.threshold)?)).collect()
     }
+}
+
+/// Vision encoder, projector, language model over whole sequences, and the guard over their images.
+fn prefill<F: Family>(
+    loaded: &Loaded<F>,
+    inputs: &Inputs<F>,
+    cache: Option<&mut KvCache>,
+    device: &Device,
+) -> Result<VlmOutput, Error> {
+    let visual = inputs.pixels.clone().map(|pixels| loaded.model.visual_tokens(pixels));
+    Ok(loaded.model.forward(&inputs.sequences, visual, cache, device)?)
+}
+
+/// The prompt of one image up to its last visual token: no language model lets an image see what stands
+/// behind it, so that nothing there can change the verdict.
+fn guard_prompt<F: Family>(family: &F, image: &RgbImage) -> Result<Vec<u32>, Error> {
+    let mut prompt = family.prompt(&Conversation::new().user("", [Arc::new(image.clone())]))?;
+    let last = prompt.iter().rposition(|id| Some(*id) == family.image_token());
+    prompt.truncate(last.map_or(0, |last| last + 1));
+    Ok(prompt)
 }
 
 fn most_unsafe(verdicts: Vec<Verdict>) -> Option<Verdict> {
@@ -207,33 +233,4 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
 
 fn millis(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
-}
-
-/// Reads a JSON file of a model folder, but no more than the limit of it.
-pub(crate) fn read_json(path: &Path) -> Result<Value, Error> {
-    let read = |source| Error::Read { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(read)?.len() > JSON_LIMIT {
-        return Err(read(std::io::Error::other("larger than 64 MiB")));
-    }
-    let text = std::fs::read_to_string(path).map_err(read)?;
-    serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
-}
-
-/// End-of-turn ids: from generation_config.json, else from config.json.
-fn eos_tokens(dir: &Path) -> Result<Vec<u32>, Error> {
-    for file in ["generation_config.json", "config.json"] {
-        let path = dir.join(file);
-        if !path.exists() {
-            continue;
-        }
-        let ids = match read_json(&path)?.get("eos_token_id") {
-            Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_u64).collect(),
-            Some(Value::Number(id)) => id.as_u64().into_iter().collect(),
-            _ => Vec::new(),
-        };
-        if !ids.is_empty() {
-            return Ok(ids.into_iter().filter_map(|id: u64| u32::try_from(id).ok()).collect());
-        }
-    }
-    Ok(Vec::new())
 }

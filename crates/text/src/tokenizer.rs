@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 use crate::error::{TextError, read_limited};
 use crate::llama;
@@ -90,6 +90,26 @@ impl TextTokenizer {
     /// Whether `id` is a special token, which never appears in text.
     pub fn is_special(&self, id: u32) -> bool {
         self.special_ids.contains(&id)
+    }
+
+    /// The greatest id; none of a tokenizer without tokens.
+    pub fn greatest_id(&self) -> Option<u32> {
+        self.tokenizer.get_vocab(true).into_values().max()
+    }
+
+    /// The same tokenizer with one more special token behind its others; one that it has already stays as it
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer refuses it.
+    pub fn with_special_token(mut self, token: &str) -> Result<Self, TextError> {
+        let added = AddedToken::from(token.to_owned(), true);
+        self.tokenizer.add_special_tokens(&[added]);
+        let id = self.id(token).ok_or_else(|| TextError::Encode(format!("{token} cannot be added")))?;
+        self.special_ids.insert(id);
+        self.markers.add(token);
+        Ok(self)
     }
 
     /// Number of ids, added tokens included.

@@ -37,7 +37,7 @@ pub enum TrainError {
     #[error(transparent)]
     Model(#[from] safevlm::Error),
     #[error(transparent)]
-    SafeSmol(#[from] safevlm_safe_smol::SafeSmolError),
+    Input(#[from] safevlm_family::FamilyError),
     #[error(transparent)]
     Weights(#[from] safevlm_weights::WeightsError),
     #[error(transparent)]

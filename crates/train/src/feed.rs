@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use safevlm_core::Conversation;
 use safevlm_data::{Combination, DataError, PictureSets, Scene};
+use safevlm_family::Family;
 use safevlm_safe_smol::{Processor, SafeSmolConfig};
 
 use crate::batch::{Example, Turn};

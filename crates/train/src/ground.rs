@@ -13,7 +13,8 @@ use half::f16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safevlm_core::taxonomy::CLASSES;
-use safevlm_nn::{GuardHead, Projector};
+use safevlm_efficientnet::EfficientNet;
+use safevlm_nn::{GuardHead, ImageTokens, Projector};
 use safevlm_safe_smol::SafeSmol;
 
 use crate::error::TrainError;
@@ -110,8 +111,8 @@ impl Grounding {
     ///
     /// # Shapes
     ///
-    /// - output `[scenes, tokens, hidden]`
-    pub(crate) fn visual_tokens(&self, model: &SafeSmol, drawn: &[usize], device: &Device) -> Tensor<3> {
+    /// - output `[visual tokens of all scenes, hidden]`
+    pub(crate) fn visual_tokens(&self, model: &SafeSmol, drawn: &[usize], device: &Device) -> ImageTokens {
         let [channels, height, width] = self.shape;
         let values: Vec<f32> = drawn.iter().flat_map(|n| self.maps[*n].iter().copied().map(f16::to_f32)).collect();
         let maps = Tensor::<4>::from_data(TensorData::new(values, [drawn.len(), channels, height, width]), device);
@@ -119,7 +120,7 @@ impl Grounding {
             Some(cut) => model.vision.forward_from(maps, cut),
             None => maps,
         };
-        model.projector.project(maps.flatten::<3>(2, 3).swap_dims(1, 2))
+        model.projector.project(ImageTokens::equal(EfficientNet::tokens(maps)))
     }
 
     /// Two losses of the scenes `drawn`. Of the words: cross-entropy of the mean visual token's cosine
@@ -140,18 +141,18 @@ impl Grounding {
         let lengths = length(table.clone());
         let usual = lengths.clone().mean();
         let visual = self.visual_tokens(model, drawn, device);
-        let [_, tokens, hidden] = visual.dims();
-        let pooled = visual.clone().mean_dim(1).reshape([batch, hidden]);
+        let pooled = visual.mean();
         let own = length(pooled.clone());
         let cosines = (pooled / own.clone()).matmul((table / lengths).transpose());
         let chosen = log_softmax(cosines.div_scalar(TEMPERATURE), 1) * share;
         let off = own / usual.unsqueeze::<2>() - 1.0;
         let words = chosen.sum().neg().div_scalar(batch as f64) + off.square().mean();
 
-        let guard_logits = model.guard.as_ref().filter(|_| classify).map(|guard| {
-            let every = Tensor::<2>::ones([batch, tokens], device).greater_elem(0.5);
-            guard.classify(model.language_model.norm.forward(visual), every)
-        });
+        let guard_logits = model
+            .guard
+            .as_ref()
+            .filter(|_| classify)
+            .map(|guard| guard.classify(visual.map(|states| model.language_model.norm.forward(states))));
         let guard = guard_logits.clone().map(|logits| surprise(logits, &self.labels(drawn), device).mean());
         Losses { language: Some(words), guard, guard_logits }
     }
@@ -170,16 +171,13 @@ fn words(feed: &Feed<'_>, subject: &str, label: usize) -> Result<Vec<u32>, Train
     let mut ids = Vec::new();
     for word in parts {
         // With its space before it, as inside a sentence.
-        ids.extend(
-            feed.processor.tokenizer.encode(&format!(" {word}")).map_err(safevlm_safe_smol::SafeSmolError::from)?,
-        );
+        ids.extend(feed.processor.tokenizer.encode(&format!(" {word}")).map_err(safevlm_family::FamilyError::from)?);
     }
     Ok(ids)
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::module::Module;
     use burn::tensor::Distribution;
     use safevlm_core::DeviceSpec;
     use safevlm_safe_smol::SafeSmolConfig;
@@ -239,8 +237,8 @@ mod tests {
             let drawn = [2, 0, 2, 1];
             let direct = model.visual_tokens(pixels.clone().select(0, Tensor::from_data([2, 0, 2, 1], &device)));
             let cached = grounding.visual_tokens(&model, &drawn, &device);
-            assert_eq!(cached.dims(), direct.dims());
-            for (ours, theirs) in values(cached).into_iter().zip(values(direct)) {
+            assert_eq!(cached.counts(), direct.counts());
+            for (ours, theirs) in values(cached.states()).into_iter().zip(values(direct.states())) {
                 assert!((ours - theirs).abs() < 2e-3, "{cut:?}: {ours} {theirs}");
             }
             let losses = grounding.losses(&model, &drawn, true, &device);

@@ -8,9 +8,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use safevlm::{Cache, DeviceSpec, registry};
 use safevlm_data::{PictureSets, Split};
+use safevlm_family::{Family, LoadOptions, Loaded, read_json};
 use safevlm_nn::{AttachLora, VisionEncoder};
-use safevlm_safe_smol::{Processor, SafeSmol, SafeSmolConfig};
-use safevlm_weights::{Allow, SafetensorsDir, load_module};
+use safevlm_safe_smol::{Processor, SafeSmol};
 use serde::Serialize;
 
 use crate::batch::{Batch, Example};
@@ -61,7 +61,7 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
     let device = plain.clone().autodiff();
     device.seed(recipe.seed);
     let cache = Cache::open(None)?;
-    let (config, mut model, processor) = load_base(&recipe.base, &cache, &device, progress)?;
+    let Loaded { mut model, config, family: processor, .. } = load_base(&recipe.base, &cache, &device, progress)?;
     if recipe.learning_rate.contains_key("lora") {
         let LoraRecipe { rank, alpha, targets } = &recipe.lora;
         model.language_model = model.language_model.attach_lora(targets, *rank, *alpha);
@@ -146,28 +146,16 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
 }
 
 /// The base model, imported first if it is one of the zoo and not yet there.
-fn load_base(
-    base: &str,
-    cache: &Cache,
-    device: &Device,
-    progress: bool,
-) -> Result<(SafeSmolConfig, SafeSmol, Processor), TrainError> {
+fn load_base(base: &str, cache: &Cache, device: &Device, progress: bool) -> Result<Loaded<Processor>, TrainError> {
     let dir = match registry::resolve(base) {
         Err(safevlm::Error::NotInstalled { name }) => registry::import(&name, cache, progress)?,
         found => found?,
     };
-    let family = || TrainError::Family { base: base.to_owned() };
-    let text = std::fs::read_to_string(dir.join("config.json")).map_err(|_| family())?;
-    let config: serde_json::Value = serde_json::from_str(&text).map_err(|_| family())?;
-    if config["model_type"] != "safe_smol" {
-        return Err(family());
+    let config = read_json(&dir.join("config.json"))?;
+    if config["model_type"] != Processor::MODEL_TYPE {
+        return Err(TrainError::Family { base: base.to_owned() });
     }
-    let config = SafeSmolConfig::from_hf(&config)?;
-    let weights = SafetensorsDir::open(&dir)?;
-    let keys = safevlm_safe_smol::key_map();
-    let (model, _) = load_module(config.init(device), &weights, &keys, &Allow::nothing())?;
-    let processor = Processor::from_dir(&dir, &config)?;
-    Ok((config, model, processor))
+    Ok(Loaded::load(&dir, &config, &LoadOptions::default(), device)?)
 }
 
 /// Gradients of the grounding loss.

@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use safevlm_nn::{CausalLm, GuardHead, Projector, VisionEncoder, Vlm, vlm::ImageCountError};
+use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Projector, VisionEncoder, Vlm, vlm::ImageCountError};
 
 use crate::batch::Batch;
 
@@ -33,7 +33,7 @@ impl Losses {
 ///
 /// # Shapes
 ///
-/// - features `[images, tokens, width]`, one image a row
+/// - features `[features of all images, width]`, one image a row
 ///
 /// # Errors
 ///
@@ -41,10 +41,10 @@ impl Losses {
 pub fn joint_loss<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead>(
     model: &Vlm<V, P, L, G>,
     batch: &Batch,
-    features: Tensor<3>,
+    features: ImageTokens,
     device: &Device,
 ) -> Result<Losses, ImageCountError> {
-    let visual = model.projector.project(features);
+    let visual = model.project(features);
     let output = model.forward(&batch.sequences, Some(visual), None, device)?;
     let [rows, tokens, width] = output.hidden.dims();
     let language = (!batch.targets.is_empty()).then(|| {

@@ -17,7 +17,9 @@ pub struct Trainable {
 impl Trainable {
     /// Finds the parameters of the named sets: `lora` is every adapter, any other name the module
     /// field of that name without adapters. Of `vision`, the stem and the blocks before `vision_from`
-    /// are left out. A batch norm's statistics belong to no set: they are no parameters.
+    /// are left out. Two kinds of tensors belong to no set: the statistics of batch norms, which are no
+    /// parameters, and depthwise kernels, a hundredth of the encoder, whose gradients Burn computes channel by
+    /// channel.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ mod support;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use safevlm_core::RgbImage;
-use safevlm_nn::{CausalLm, Projector, Sequences};
+use safevlm_nn::{CausalLm, ImageTokens, Sequences};
 use safevlm_safe_smol::SafeSmol;
 use safevlm_train::{Batch, Example, Losses, Turn, joint_loss};
 use support::{FEATURES, IMAGE, TOKENS, flex, model, values};
@@ -42,7 +42,7 @@ fn features(rows: usize, device: &Device) -> Tensor<3> {
 }
 
 fn losses(model: &SafeSmol, examples: &[Example], features: &Tensor<3>, device: &Device) -> Losses {
-    joint_loss(model, &Batch::new(examples, IMAGE, 0), features.clone(), device).unwrap()
+    joint_loss(model, &Batch::new(examples, IMAGE, 0), ImageTokens::equal(features.clone()), device).unwrap()
 }
 
 /// `-ln softmax(logits)[target]`
@@ -68,7 +68,7 @@ fn the_loss_equals_one_by_hand() {
             // Each question alone and without padding.
             let row = [&example.stem[..], &turn.question, &turn.answer].concat();
             let sequences = Sequences::single(row, Some(IMAGE));
-            let visual = model.projector.project(features.clone().narrow(0, nth, 1));
+            let visual = model.project(ImageTokens::equal(features.clone().narrow(0, nth, 1)));
             let output = model.forward(&sequences, Some(visual), None, &device).unwrap();
             let [_, tokens, width] = output.hidden.dims();
             let logits = values(model.language_model.logits(output.hidden.reshape([tokens, width])));
@@ -121,7 +121,9 @@ fn only_answer_tokens_are_predicted() {
         assert_ne!(changed(&|e| e.turns[0].answer[place] = 200), usual, "answer token {place} is not predicted");
     }
     // The padding behind a shorter row neither predicts nor is predicted.
-    let batch = |pad| joint_loss(&model, &Batch::new(&examples(), IMAGE, pad), features.clone(), &device).unwrap();
+    let batch = |pad| {
+        joint_loss(&model, &Batch::new(&examples(), IMAGE, pad), ImageTokens::equal(features.clone()), &device).unwrap()
+    };
     assert_eq!(scalar(&batch(0).language), scalar(&batch(123).language));
 }
 
@@ -147,6 +149,6 @@ fn images_and_placeholders_must_be_equally_many() {
     let device = flex();
     let (model, features) = (model(1, &device), features(2, &device));
     let batch = Batch::new(&examples()[..1], IMAGE, 0);
-    let error = joint_loss(&model, &batch, features, &device).unwrap_err();
+    let error = joint_loss(&model, &batch, ImageTokens::equal(features), &device).unwrap_err();
     assert!(error.to_string().contains("4 visual tokens but the images give 8"), "{error}");
 }

@@ -105,7 +105,8 @@ fn values_that_cannot_train_are_named() {
         let message = message(RECIPE, &[given]);
         assert!(message.contains(reason), "{given}: {message}");
     }
-    for (key, value) in [("batch", "0"), ("micro_batch", "0"), ("scenes", "0"), ("rate", "0.0"), ("first_token", "0.0")] {
+    for (key, value) in [("batch", "0"), ("micro_batch", "0"), ("scenes", "0"), ("rate", "0.0"), ("first_token", "0.0")]
+    {
         let text = RECIPE.replace("batch = 2\n", if key == "batch" { "" } else { "batch = 2\n" });
         let message = message(&format!("{text}{key} = {value}"), &[]);
         assert!(message.contains(&format!("phase.{key} must be above 0")), "{message}");

@@ -118,6 +118,15 @@ pub enum WeightsError {
         advice: String,
     },
 
+    /// Values that are no numbers.
+    #[error("{path} holds NaN or infinite values in {tensors}: fetch it again, or export it anew", path = path.display())]
+    NotFinite {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensors, with their number.
+        tensors: String,
+    },
+
     /// A checkpoint that does not fit the module.
     #[error("the checkpoint does not fit the model: {0}; use the checkpoint that belongs to this configuration")]
     Mismatch(String),

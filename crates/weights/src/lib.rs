@@ -52,7 +52,7 @@ pub use folder::{MANIFEST_FILE, ModelManifest, StagedFolder};
 pub use gguf_model::LlamaGguf;
 pub use import::import_source;
 pub use keys::{Allow, KeyMap};
-pub use load::{check_module, load_module, load_module_as};
+pub use load::{check_finite, check_module, load_module, load_module_as, refuse_misfits};
 pub use manifest::FileRecord;
 pub use memory::{MemoryEstimate, available_memory};
 pub use peft::{LoraConfig, Merged, PeftAdapter};

@@ -92,13 +92,38 @@ pub fn check_module<M: Module>(
     Ok(report)
 }
 
+/// Reads every value of `source`, and refuses NaN and infinities.
+///
+/// # Errors
+/// [`WeightsError::NotFinite`], with the tensors that hold any, or when the checkpoint cannot be read.
+pub fn check_finite(source: &dyn TensorSource) -> Result<(), WeightsError> {
+    let mut bad = Vec::new();
+    for name in source.names() {
+        let mut finite = true;
+        source.read_pieces(&name, &mut |piece| {
+            finite &= piece.iter().all(|value| value.is_finite());
+            Ok(())
+        })?;
+        if !finite {
+            bad.push(name);
+        }
+    }
+    match bad.is_empty() {
+        true => Ok(()),
+        false => Err(WeightsError::NotFinite { path: source.path().to_path_buf(), tensors: list("tensors", &bad) }),
+    }
+}
+
 fn stored(source: &dyn TensorSource, name: String) -> Option<StoredTensor> {
     let TensorInfo { shape, dtype } = source.info(&name)?;
     Some(StoredTensor { name, shape, stored: dtype })
 }
 
-/// One error for all that `allow` does not name.
-fn refuse_misfits(report: &LoadReport, allow: &Allow) -> Result<(), WeightsError> {
+/// One error for everything in `report` that does not fit and that `allow` does not name.
+///
+/// # Errors
+/// When a tensor is missing or left over and `allow` does not name it, or a shape differs.
+pub fn refuse_misfits(report: &LoadReport, allow: &Allow) -> Result<(), WeightsError> {
     let shapes = report.misshapen.iter().map(|MisshapenTensor { parameter, tensor }| {
         let (field, name) = (&parameter.field, &tensor.name);
         format!("`{field}` is {:?}, the checkpoint's `{name}` {:?}", parameter.shape, tensor.shape)

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::dtype::FloatDtype;
 use crate::error::WeightsError;
-use crate::safetensors::SafetensorsDir;
 use crate::tensors::{TensorInfo, TensorSource};
 
 /// Allowed for everything whose size the checkpoint does not tell: the vision encoder's
@@ -54,29 +53,28 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// Estimates for the checkpoint in `folder` (or the file) computed in `dtype`, or in the type
-    /// that most of it is stored in, with `context` tokens. Only headers are read.
+    /// Estimates for `checkpoint` computed in `dtype`, or in the type that most of it is stored in, with
+    /// `context` tokens. Names and shapes tell it; no value is read.
     ///
     /// # Errors
-    /// When there is no usable checkpoint, or no language model with `k_proj` and `v_proj` in it.
-    pub fn of(folder: &Path, dtype: Option<FloatDtype>, context: usize) -> Result<Self, WeightsError> {
-        let checkpoint = SafetensorsDir::open(folder)?;
-        let dtype = dtype.unwrap_or_else(|| FloatDtype::as_stored(&checkpoint));
+    /// When there is no language model with `k_proj` and `v_proj` in it.
+    pub fn of(checkpoint: &dyn TensorSource, dtype: Option<FloatDtype>, context: usize) -> Result<Self, WeightsError> {
+        let dtype = dtype.unwrap_or_else(|| FloatDtype::as_stored(checkpoint));
         let context = context as u64;
         let (mut stored, mut values) = (BTreeMap::new(), 0u64);
         for name in checkpoint.names() {
             let Some(info) = checkpoint.info(&name) else { continue };
             let bytes = stored.entry(info.dtype.to_string()).or_insert(0u64);
-            *bytes = bytes.saturating_add(checkpoint.stored_bytes(&name));
+            *bytes = bytes.saturating_add((info.len() as u64).saturating_mul(info.dtype.size()));
             values = values.saturating_add(info.len() as u64);
         }
-        let Some(text) = TextSizes::read(&checkpoint) else {
+        let Some(text) = TextSizes::read(checkpoint) else {
             let reason = "it has no language model with `k_proj` and `v_proj`, so its cache cannot be told from it";
-            return Err(WeightsError::unsupported(folder, reason));
+            return Err(WeightsError::unsupported(checkpoint.path(), reason));
         };
         let size = dtype.size() as u64;
         Ok(Self {
-            path: folder.to_path_buf(),
+            path: checkpoint.path().to_path_buf(),
             dtype,
             context,
             stored,
@@ -165,7 +163,7 @@ struct TextSizes {
 }
 
 impl TextSizes {
-    fn read(checkpoint: &SafetensorsDir) -> Option<Self> {
+    fn read(checkpoint: &dyn TensorSource) -> Option<Self> {
         let is_vision = |name: &str| name.contains("vision") || name.contains("visual");
         let text: Vec<(String, TensorInfo)> = checkpoint
             .names()
@@ -234,7 +232,9 @@ fn available_in(meminfo: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{SaveDtype, Tensors, save_tensors};
+    use std::path::Path;
+
+    use crate::{SafetensorsDir, SaveDtype, Tensors, save_tensors};
 
     use super::*;
 
@@ -256,6 +256,10 @@ mod tests {
         tensors
     }
 
+    fn estimate(dir: &Path, dtype: Option<FloatDtype>, context: usize) -> Result<MemoryEstimate, WeightsError> {
+        MemoryEstimate::of(&SafetensorsDir::open(dir)?, dtype, context)
+    }
+
     fn values() -> u64 {
         tensors().iter().map(|(_, _, values)| values.len() as u64).sum()
     }
@@ -264,14 +268,14 @@ mod tests {
     fn every_part_is_counted_from_the_headers() {
         let dir = tempfile::tempdir().unwrap();
         save_tensors(&dir.path().join("model.safetensors"), &tensors(), SaveDtype::BF16, &BTreeMap::new()).unwrap();
-        let f32 = MemoryEstimate::of(dir.path(), Some(FloatDtype::F32), 100).unwrap();
+        let f32 = estimate(dir.path(), Some(FloatDtype::F32), 100).unwrap();
         assert_eq!(f32.stored, BTreeMap::from([("BF16".to_string(), 2 * values())]));
         assert_eq!(f32.weights, 4 * values());
         // Two layers, four keys and four values a token, four bytes.
         assert_eq!(f32.kv_cache, 2 * 8 * 100 * 4);
         assert_eq!(f32.activations, 4 * (100 * (6 * 8 + 2 * 16) + 10) + 2 * 100 * 100 + FIXED_ALLOWANCE);
         assert_eq!(f32.total(), f32.weights + f32.kv_cache + f32.activations);
-        let stored = MemoryEstimate::of(dir.path(), None, 100).unwrap();
+        let stored = estimate(dir.path(), None, 100).unwrap();
         assert_eq!((stored.dtype, stored.weights), (FloatDtype::BF16, f32.weights / 2));
         assert_eq!(stored.kv_cache, f32.kv_cache / 2);
         assert!(f32.to_string().contains("KV cache for 100 tokens 6.2 KiB, activations 256.0 MiB"), "{f32}");
@@ -283,9 +287,9 @@ mod tests {
     fn what_does_not_fit_is_refused_with_advice_that_fits() {
         let dir = tempfile::tempdir().unwrap();
         save_tensors(&dir.path().join("model.safetensors"), &tensors(), SaveDtype::F32, &BTreeMap::new()).unwrap();
-        let long = MemoryEstimate::of(dir.path(), None, 100_000).unwrap();
+        let long = estimate(dir.path(), None, 100_000).unwrap();
         long.check(long.total()).unwrap();
-        let shorter = MemoryEstimate::of(dir.path(), None, 5_000).unwrap();
+        let shorter = estimate(dir.path(), None, 5_000).unwrap();
         for (available, part) in
             [(long.total() - 1, "at most 99999 tokens instead of 100000"), (shorter.total(), "at most 5000 tokens")]
         {
@@ -295,7 +299,7 @@ mod tests {
         // Where no context is short enough, none is recommended.
         let error = long.check(1000).unwrap_err().to_string();
         assert!(!error.contains("at most") && error.contains("a smaller model"), "{error}");
-        assert!(MemoryEstimate::of(dir.path(), None, usize::MAX).unwrap().check(u64::MAX - 1).is_err());
+        assert!(estimate(dir.path(), None, usize::MAX).unwrap().check(u64::MAX - 1).is_err());
     }
 
     #[test]
@@ -304,7 +308,7 @@ mod tests {
         let mut vision = Tensors::new();
         vision.insert("vision_tower.k_proj.weight", vec![1, 1], vec![0.]).unwrap();
         save_tensors(&dir.path().join("model.safetensors"), &vision, SaveDtype::F32, &BTreeMap::new()).unwrap();
-        let error = MemoryEstimate::of(dir.path(), None, 1).unwrap_err().to_string();
+        let error = estimate(dir.path(), None, 1).unwrap_err().to_string();
         assert!(error.contains("k_proj"), "{error}");
     }
 

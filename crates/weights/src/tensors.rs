@@ -30,6 +30,18 @@ pub enum StoredDtype {
     Ggml(GgmlType),
 }
 
+impl StoredDtype {
+    /// Bytes of one value; 1 for block-quantized types, of which no file with a size of its own is estimated.
+    pub(crate) fn size(self) -> u64 {
+        match self {
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
+            Self::I8 | Self::U8 | Self::Bool | Self::Ggml(_) => 1,
+        }
+    }
+}
+
 impl fmt::Display for StoredDtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,8 +3,8 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 use safevlm_nn::{
-    Embedding, EncoderLayer, EncoderLayerConfig, LayerNorm, LayerNormConfig, PatchEmbedding, PatchEmbeddingConfig,
-    VisionEncoder,
+    Embedding, EncoderLayer, EncoderLayerConfig, ImageTokens, LayerNorm, LayerNormConfig, PatchEmbedding,
+    PatchEmbeddingConfig, VisionEncoder,
 };
 
 use crate::config::ClipVisionConfig;
@@ -123,14 +123,27 @@ impl ClipVision {
     }
 }
 
-impl VisionEncoder for ClipVision {
+impl ClipVision {
     /// The selected features: of several layers, side by side in each token.
-    fn encode(&self, pixels: Tensor<4>) -> Tensor<3> {
+    ///
+    /// # Shapes
+    ///
+    /// - pixels `[images, 3, image_size, image_size]`
+    /// - output `[images, tokens, width]`
+    pub fn features(&self, pixels: Tensor<4>) -> Tensor<3> {
         let features = Tensor::cat(self.states(pixels, &self.selected), 2);
         let [_, tokens, _] = features.dims();
         match self.class_token {
             true => features,
             false => features.narrow(1, 1, tokens - 1),
         }
+    }
+}
+
+impl VisionEncoder for ClipVision {
+    type Pixels = Tensor<4>;
+
+    fn encode(&self, pixels: Tensor<4>) -> ImageTokens {
+        ImageTokens::equal(self.features(pixels))
     }
 }

@@ -7,7 +7,6 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_clip::{ClipVision, ClipVisionConfig, FeatureSelection, IGNORED, PREFIXES, key_rules};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::VisionEncoder;
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, Tensors, load_module};
 use serde_json::Value;
 
@@ -118,7 +117,7 @@ fn features_equal_llavas() {
                 let features = FeatureSelection::from_hf(selection).unwrap();
                 let config = config(name).select(features).unwrap();
                 let model = load(name, &config, &device);
-                let encoded = model.encode(stages.pixels(&device));
+                let encoded = model.features(stages.pixels(&device));
                 assert_eq!(encoded.dims(), [2, config.tokens(), config.feature_width()]);
                 stages.compare(&format!("{name}, {selection}"), &format!("features.{nth}"), encoded);
             }
@@ -132,9 +131,9 @@ fn a_batch_equals_single_images() {
     for name in NAMES {
         let model = load(name, &config(name), &device);
         let pixels = Stages::open(name).pixels(&device);
-        let batch = model.encode(pixels.clone());
+        let batch = model.features(pixels.clone());
         for nth in 0..2 {
-            let alone = model.encode(pixels.clone().narrow(0, nth, 1));
+            let alone = model.features(pixels.clone().narrow(0, nth, 1));
             assert_close(&format!("image {nth} of {name}"), &values(batch.clone().narrow(0, nth, 1)), &values(alone));
         }
         let [first, second] = [0, 1].map(|nth| values(batch.clone().narrow(0, nth, 1)));
@@ -147,7 +146,7 @@ fn every_layout_loads_the_same_model() {
     let [device, _] = devices();
     let name = NAMES[0];
     let source = SafetensorsDir::open(&goldens(name)).unwrap();
-    let reference = values(load(name, &config(name), &device).encode(Stages::open(name).pixels(&device)));
+    let reference = values(load(name, &config(name), &device).features(Stages::open(name).pixels(&device)));
     for prefix in PREFIXES {
         for inner in ["", "vision_model."] {
             let mut file = Tensors::new();
@@ -164,7 +163,7 @@ fn every_layout_loads_the_same_model() {
             let vision = Outer { vision: config(name).init(&device) };
             let (outer, report) = load_module(vision, &file, &keys("vision."), &allow).unwrap();
             assert_eq!((report.missing.len(), report.unused.len()), (0, 3), "{prefix}{inner}: {report}");
-            let ours = values(outer.vision.encode(Stages::open(name).pixels(&device)));
+            let ours = values(outer.vision.features(Stages::open(name).pixels(&device)));
             assert_eq!(ours, reference, "{prefix}{inner}");
         }
     }
@@ -183,19 +182,19 @@ fn gradients_reach_what_the_features_depend_on() {
         // The output of the last layer: all parameters but the pooled token's norm.
         let features = FeatureSelection { layers: vec![-1], class_token: true };
         let model = load(name, &config(name).select(features).unwrap(), &device);
-        let loss = model.encode(Stages::open(name).pixels(&device)).square().mean();
+        let loss = model.features(Stages::open(name).pixels(&device)).square().mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         let parameters = safevlm_weights::collect_module(&model).unwrap().names().len();
         assert_eq!(gradients.len(), parameters - 2, "{name}");
 
         // The layer behind LLaVA's features is not computed.
         let model = load(name, &config(name), &device);
-        let loss = model.encode(Stages::open(name).pixels(&device)).square().mean();
+        let loss = model.features(Stages::open(name).pixels(&device)).square().mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         let layer = safevlm_weights::collect_module(&model.layers[0]).unwrap().names().len();
         assert_eq!(gradients.len(), parameters - 2 - layer, "{name}");
 
         let frozen = model.no_grad();
-        assert!(!frozen.encode(Stages::open(name).pixels(&device)).is_require_grad());
+        assert!(!frozen.features(Stages::open(name).pixels(&device)).is_require_grad());
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
-use safevlm_nn::{Linear, LinearConfig, VisionEncoder};
+use safevlm_nn::{ImageTokens, Linear, LinearConfig, VisionEncoder};
 
 use crate::config::{BATCH_NORM_EPSILON, EfficientNetConfig};
 
@@ -98,9 +98,33 @@ impl EfficientNet {
     }
 }
 
+impl EfficientNet {
+    /// The last feature map as tokens.
+    ///
+    /// # Shapes
+    ///
+    /// - pixels `[images, 3, image_size, image_size]`
+    /// - output `[images, places, head_width]`
+    pub fn features(&self, pixels: Tensor<4>) -> Tensor<3> {
+        Self::tokens(self.forward_features(pixels))
+    }
+
+    /// A feature map as tokens, rows of it one after another.
+    ///
+    /// # Shapes
+    ///
+    /// - map `[images, width, rows, columns]`
+    /// - output `[images, rows · columns, width]`
+    pub fn tokens(map: Tensor<4>) -> Tensor<3> {
+        map.flatten::<3>(2, 3).swap_dims(1, 2)
+    }
+}
+
 impl VisionEncoder for EfficientNet {
-    fn encode(&self, pixels: Tensor<4>) -> Tensor<3> {
-        self.forward_features(pixels).flatten::<3>(2, 3).swap_dims(1, 2) // [batch, tokens, head_width]
+    type Pixels = Tensor<4>;
+
+    fn encode(&self, pixels: Tensor<4>) -> ImageTokens {
+        ImageTokens::equal(self.features(pixels))
     }
 }
 

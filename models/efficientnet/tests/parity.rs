@@ -8,7 +8,6 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_core::image::RgbImage;
 use safevlm_efficientnet::{EfficientNet, EfficientNetConfig, Preprocess, lite0_checkpoint, load_checkpoint};
-use safevlm_nn::VisionEncoder;
 use safevlm_weights::{Cache, Fetcher, SafetensorsDir, StateDict, TensorSource};
 use serde::Deserialize;
 
@@ -161,12 +160,12 @@ fn a_batch_equals_single_images_and_tokens_are_row_major() {
     let preprocess = Preprocess::new(&config);
     let photographs = photographs();
     let images: Vec<_> = photographs.iter().take(3).map(|(_, image)| image).collect();
-    let batch = model.encode(preprocess.batch(&images, &device).unwrap());
+    let batch = model.features(preprocess.batch(&images, &device).unwrap());
     assert_eq!(batch.dims(), [3, config.tokens(), config.head_width]);
     for (n, image) in images.iter().enumerate() {
         let pixels = preprocess.batch(&[image], &device).unwrap();
         let map = model.forward_features(pixels.clone());
-        let alone = values(model.encode(pixels));
+        let alone = values(model.features(pixels));
         let row_2_column_5 = values(map.slice([0..1, 0..1280, 2..3, 5..6]));
         assert_eq!(alone[19 * 1280..20 * 1280], row_2_column_5);
         let scale = alone.iter().fold(0f32, |m, v| m.max(v.abs()));
@@ -190,5 +189,5 @@ fn gradients_reach_the_stem_and_spare_the_statistics() {
     assert!(norm.running_var.val().grad(&gradients).is_none());
 
     let frozen = model.no_grad();
-    assert!(!frozen.encode(pixels).is_require_grad());
+    assert!(!frozen.features(pixels).is_require_grad());
 }

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use safevlm_nn::{Projector, RmsNorm, RmsNormConfig};
+use safevlm_nn::{ImageTokens, Projector, RmsNorm, RmsNormConfig};
 use serde_json::Value;
 
 use crate::config::{GemmaConfigError, number, present, size, wrong};
@@ -98,11 +98,15 @@ impl GemmaProjector {
 }
 
 impl Projector for GemmaProjector {
-    fn project(&self, features: Tensor<3>) -> Tensor<3> {
-        let pooled = self.mm_soft_emb_norm.forward(self.pool(features));
-        let [images, tokens, width] = pooled.dims();
-        let projected = pooled.reshape([images * tokens, width]).matmul(self.mm_input_projection_weight.val());
-        let [_, hidden] = projected.dims();
-        projected.reshape([images, tokens, hidden])
+    /// # Panics
+    ///
+    /// If the images have not as many patches as the projector pools, which is a mistake of the caller.
+    fn project(&self, features: ImageTokens) -> ImageTokens {
+        let patches = (self.tokens_per_side * self.pool).pow(2);
+        let states = features.states();
+        let [_, width] = states.dims();
+        let pooled = self.pool(states.reshape([features.images(), patches, width]));
+        let weight = self.mm_input_projection_weight.val();
+        ImageTokens::equal(self.mm_soft_emb_norm.forward(pooled)).map(|x| x.matmul(weight))
     }
 }

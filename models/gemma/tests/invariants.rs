@@ -5,7 +5,7 @@ mod support;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use safevlm_nn::{AttachLora, CausalLm, Padding, Projector, Sequences, vlm};
+use safevlm_nn::{AttachLora, CausalLm, ImageTokens, Padding, Projector, Sequences, vlm};
 use safevlm_weights::TensorSource;
 use support::*;
 
@@ -98,7 +98,7 @@ fn an_image_changes_its_own_tokens_and_the_future_only() {
         visual.clone().slice_assign([image..image + 1, last..last + 1, 0..32], token)
     };
     let before = values(logits(&model, &rows, Some(visual.clone()), &device));
-    for (image, start) in rows.images(TOKENS).iter().map(|image| image.start).enumerate() {
+    for (image, start) in rows.visual_tokens().into_iter().step_by(TOKENS).enumerate() {
         let after = values(logits(&model, &rows, Some(changed_token(image)), &device));
         let past = start * VOCABULARY;
         assert_eq!(before[..past], after[..past], "image {image} changed what stands before it");
@@ -122,8 +122,9 @@ fn gradients_reach_every_parameter() {
         assert_eq!(gradients.len(), tensors(&model), "{name}: a parameter has no gradient");
     }
     let projector = load_projector(&device);
-    let features = golden::<3>(&stages("tiny-image"), "vision_features", &device);
-    let gradients = GradientsParams::from_grads(projector.project(features).square().sum().backward(), &projector);
+    let features = ImageTokens::equal(golden::<3>(&stages("tiny-image"), "vision_features", &device));
+    let gradients =
+        GradientsParams::from_grads(projector.project(features).states().square().sum().backward(), &projector);
     assert_eq!(gradients.len(), tensors(&projector));
 }
 

@@ -7,11 +7,13 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_nn::rope::RotaryTable;
 use safevlm_nn::{
-    GatedMlp, GatedMlpConfig, Linear, LinearConfig, PatchGrid, RmsNorm, RmsNormConfig, Rotary, RotaryConfig,
+    GatedMlp, GatedMlpConfig, ImageTokens, Linear, LinearConfig, PatchGrid, RmsNorm, RmsNormConfig, Rotary,
+    RotaryConfig, VisionEncoder,
 };
 
 use crate::config::QwenVisionConfig;
 use crate::layout::{GridError, PatchLayout, Run};
+use crate::processor::Patches;
 
 /// Epsilon of every norm, which no configuration names (reference: `Qwen2_5_VLVisionBlock`).
 const NORM_EPSILON: f64 = 1e-6;
@@ -116,6 +118,21 @@ impl QwenVisionConfig {
             full_blocks: self.fullatt_block_indexes.clone(),
             merge: self.spatial_merge_size,
             window: self.window(),
+        }
+    }
+}
+
+impl VisionEncoder for QwenVision {
+    type Pixels = Patches;
+
+    /// # Panics
+    ///
+    /// If patches and grids do not belong together, or not to this encoder, which is a mistake of the caller.
+    fn encode(&self, pixels: Patches) -> ImageTokens {
+        let counts = pixels.grids.iter().map(|grid| grid.merged(self.merge).patches()).collect();
+        match self.forward(pixels.values, &pixels.grids) {
+            Ok(tokens) => ImageTokens::new(tokens, counts),
+            Err(error) => panic!("{error}"),
         }
     }
 }

@@ -143,8 +143,7 @@ fn add_fresh_head(parts: &mut Tensors, language_model: &LlamaGguf) -> Result<(),
 
 fn text_config(language_model: &LlamaGguf) -> Result<(Value, usize), SafeSmolError> {
     let config = language_model.config()?;
-    let hidden =
-        config["hidden_size"].as_u64().ok_or(SafeSmolError::Key { key: "hidden_size", expected: "a whole number" })?;
+    let hidden = config["hidden_size"].as_u64().ok_or(SafeSmolError::Key { key: "hidden_size" })?;
     Ok((config, hidden as usize))
 }
 

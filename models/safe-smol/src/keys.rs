@@ -8,10 +8,8 @@ pub fn key_map() -> KeyMap {
     let mut rules = vec![
         ("^vision_tower\\.".to_owned(), "vision.".to_owned()),
         ("^multi_modal_projector\\.".to_owned(), "projector.".to_owned()),
-        // Linear, GELU, Dropout, Linear: the published heads number their linear layers 0 and 3.
-        ("^img_safety_head\\.mlp\\.0\\.".to_owned(), "guard.fc1.".to_owned()),
-        ("^img_safety_head\\.mlp\\.3\\.".to_owned(), "guard.fc2.".to_owned()),
     ];
+    rules.extend(safevlm_vgm::key_rules("guard."));
     rules.extend(key_rules("language_model.model.", "language_model."));
     let rules: Vec<_> = rules.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     KeyMap::new(&rules)

@@ -18,7 +18,7 @@ impl SafeSmolConfig {
             vision: self.vision.init(device),
             projector: MlpProjectorConfig::new(self.vision.head_width, self.text.hidden_size).init(device),
             language_model: self.text.init(device),
-            guard: self.guard.as_ref().map(|guard| guard.init(device)),
+            guard: self.guard.as_ref().map(|guard| guard.head.init(device)),
         }
     }
 }

@@ -5,11 +5,17 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use safevlm_core::conversation::Conversation;
-use safevlm_efficientnet::{Framing, Preprocess};
+use safevlm_efficientnet::{EfficientNet, Framing, Preprocess};
+use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, expand};
+use safevlm_llama::Llama;
+use safevlm_nn::{MlpProjector, Padding, Sequences};
 use safevlm_text::{ChatTemplate, TextTokenizer};
+use safevlm_weights::KeyMap;
+use serde_json::Value;
 
 use crate::config::SafeSmolConfig;
-use crate::error::SafeSmolError;
+use crate::keys::key_map;
+use crate::model::SafeSmol;
 
 /// Stands for a picture in the prompt; one of them for each of its visual tokens.
 pub const IMAGE_TOKEN: &str = "<image>";
@@ -29,25 +35,6 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// Reads the tokenizer and chat template of a model folder.
-    ///
-    /// # Errors
-    ///
-    /// If a file is missing or damaged, or the tokenizer lacks the image token.
-    pub fn from_dir(dir: &Path, config: &SafeSmolConfig) -> Result<Self, SafeSmolError> {
-        let tokenizer = TextTokenizer::from_dir(dir)?;
-        if tokenizer.id(IMAGE_TOKEN) != Some(config.image_token) {
-            return Err(SafeSmolError::Token(IMAGE_TOKEN));
-        }
-        Ok(Self {
-            tokenizer,
-            template: ChatTemplate::from_dir(dir)?,
-            preprocess: Preprocess { framing: Framing::Squash, ..Preprocess::new(&config.vision) },
-            image_token: config.image_token,
-            tokens_per_image: config.tokens_per_image(),
-        })
-    }
-
     /// Pixels of `images`, the whole of each squeezed into a square, so that no border is cut off
     /// unseen.
     ///
@@ -58,21 +45,8 @@ impl Processor {
     /// # Errors
     ///
     /// If an image has no pixels.
-    pub fn pixels(&self, images: &[&RgbImage], device: &Device) -> Result<Tensor<4>, SafeSmolError> {
+    pub fn pixels(&self, images: &[&RgbImage], device: &Device) -> Result<Tensor<4>, FamilyError> {
         Ok(self.preprocess.batch(images, device)?)
-    }
-
-    /// Token ids of `conversation` up to where the answer begins, every picture written as its
-    /// visual tokens.
-    ///
-    /// # Errors
-    ///
-    /// If the chat template refuses the conversation.
-    pub fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, SafeSmolError> {
-        let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
-        let ids = self.tokenizer.encode(&text)?;
-        let expand = |id| std::iter::repeat_n(id, if id == self.image_token { self.tokens_per_image } else { 1 });
-        Ok(ids.into_iter().flat_map(expand).collect())
     }
 
     /// Token ids of an answer as the model should give it, with the end of its turn.
@@ -80,19 +54,81 @@ impl Processor {
     /// # Errors
     ///
     /// If the tokenizer refuses the text, or has no end-of-turn token.
-    pub fn answer(&self, text: &str) -> Result<Vec<u32>, SafeSmolError> {
+    pub fn answer(&self, text: &str) -> Result<Vec<u32>, FamilyError> {
         let mut ids = self.tokenizer.encode(&self.tokenizer.neutralise(text))?;
-        ids.push(self.tokenizer.id(END_OF_TURN).ok_or(SafeSmolError::Token(END_OF_TURN))?);
+        ids.push(self.tokenizer.id(END_OF_TURN).ok_or(FamilyError::Token { token: END_OF_TURN })?);
         Ok(ids)
     }
+}
 
-    /// The id that stands for one visual token.
-    pub fn image_token(&self) -> u32 {
-        self.image_token
+impl Family for Processor {
+    const MODEL_TYPE: &'static str = "safe_smol";
+
+    type Vision = EfficientNet;
+    type Projector = MlpProjector;
+    type LanguageModel = Llama;
+    type Config = SafeSmolConfig;
+
+    fn config(config: &Value) -> Result<SafeSmolConfig, FamilyError> {
+        SafeSmolConfig::from_hf(config)
     }
 
-    /// Visual tokens of one picture.
-    pub fn tokens_per_image(&self) -> usize {
-        self.tokens_per_image
+    fn context(config: &SafeSmolConfig) -> usize {
+        config.text.max_position_embeddings
+    }
+
+    fn vocab_size(config: &SafeSmolConfig) -> usize {
+        config.text.vocab_size
+    }
+
+    fn guard(config: &SafeSmolConfig) -> Option<&GuardConfig> {
+        config.guard.as_ref()
+    }
+
+    fn init(config: &SafeSmolConfig, device: &Device) -> SafeSmol {
+        config.init(device)
+    }
+
+    fn key_map() -> KeyMap {
+        key_map()
+    }
+
+    fn open(dir: &Path, config: &SafeSmolConfig) -> Result<Self, FamilyError> {
+        let tokenizer = TextTokenizer::from_dir(dir)?;
+        if tokenizer.id(IMAGE_TOKEN) != Some(config.image_token) {
+            return Err(FamilyError::Token { token: IMAGE_TOKEN });
+        }
+        Ok(Self {
+            tokenizer,
+            template: ChatTemplate::from_dir(dir)?,
+            preprocess: Preprocess { framing: Framing::Squash, ..Preprocess::new(&config.vision) },
+            image_token: config.image_token,
+            tokens_per_image: config.tokens_per_image(),
+        })
+    }
+
+    fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
+    }
+
+    fn image_token(&self) -> Option<u32> {
+        Some(self.image_token)
+    }
+
+    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
+        let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
+        let counts = vec![self.tokens_per_image; conversation.images.len()];
+        expand(self.tokenizer.encode(&text)?, self.image_token, &counts)
+    }
+
+    fn inputs(
+        &self,
+        rows: Vec<Vec<u32>>,
+        padding: Padding,
+        images: &[&RgbImage],
+        device: &Device,
+    ) -> Result<Inputs<Self>, FamilyError> {
+        let pixels = (!images.is_empty()).then(|| self.pixels(images, device)).transpose()?;
+        Ok(Inputs { sequences: Sequences::new(rows, Some(self.image_token), 0, padding), pixels })
     }
 }

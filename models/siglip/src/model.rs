@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use safevlm_nn::{
-    Embedding, EncoderLayer, EncoderLayerConfig, LayerNorm, LayerNormConfig, PatchEmbedding, PatchEmbeddingConfig,
-    VisionEncoder,
+    Embedding, EncoderLayer, EncoderLayerConfig, ImageTokens, LayerNorm, LayerNormConfig, PatchEmbedding,
+    PatchEmbeddingConfig, VisionEncoder,
 };
 
 use crate::config::SiglipVisionConfig;
@@ -77,10 +77,24 @@ impl SiglipVision {
     }
 }
 
-impl VisionEncoder for SiglipVision {
-    fn encode(&self, pixels: Tensor<4>) -> Tensor<3> {
+impl SiglipVision {
+    /// The states after the last norm.
+    ///
+    /// # Shapes
+    ///
+    /// - pixels `[images, 3, image_size, image_size]`
+    /// - output `[images, patches, hidden]`
+    pub fn features(&self, pixels: Tensor<4>) -> Tensor<3> {
         let embedded = self.embeddings.forward(pixels);
         let x = self.layers.iter().fold(embedded, |x, layer| layer.forward(x));
         self.post_layernorm.forward(x)
+    }
+}
+
+impl VisionEncoder for SiglipVision {
+    type Pixels = Tensor<4>;
+
+    fn encode(&self, pixels: Tensor<4>) -> ImageTokens {
+        ImageTokens::equal(self.features(pixels))
     }
 }

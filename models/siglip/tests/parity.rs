@@ -6,7 +6,6 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::VisionEncoder;
 use safevlm_siglip::{IGNORED, PREFIXES, SiglipVision, SiglipVisionConfig, key_rules};
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, Tensors, load_module};
 use serde_json::Value;
@@ -105,7 +104,7 @@ fn every_stage_equals_the_reference() {
             for (nth, state) in states.into_iter().skip(1).enumerate() {
                 stages.compare(name, &format!("layers.{nth}"), state);
             }
-            stages.compare(name, "post_layernorm", model.encode(pixels));
+            stages.compare(name, "post_layernorm", model.features(pixels));
         }
     }
 }
@@ -116,9 +115,9 @@ fn a_batch_equals_single_images() {
     for name in NAMES {
         let model = load(name, &config(name), &device);
         let pixels = Stages::open(name).pixels(&device);
-        let batch = model.encode(pixels.clone());
+        let batch = model.features(pixels.clone());
         for nth in 0..2 {
-            let alone = model.encode(pixels.clone().narrow(0, nth, 1));
+            let alone = model.features(pixels.clone().narrow(0, nth, 1));
             assert_close(&format!("image {nth} of {name}"), &values(batch.clone().narrow(0, nth, 1)), &values(alone));
         }
         let [first, second] = [0, 1].map(|nth| values(batch.clone().narrow(0, nth, 1)));
@@ -131,7 +130,7 @@ fn every_layout_loads_the_same_model() {
     let [device, _] = devices();
     let name = NAMES[0];
     let source = SafetensorsDir::open(&goldens(name)).unwrap();
-    let reference = values(load(name, &config(name), &device).encode(Stages::open(name).pixels(&device)));
+    let reference = values(load(name, &config(name), &device).features(Stages::open(name).pixels(&device)));
     for prefix in PREFIXES {
         for inner in ["", "vision_model."] {
             let mut file = Tensors::new();
@@ -148,7 +147,7 @@ fn every_layout_loads_the_same_model() {
             let vision = Outer { vision: config(name).init(&device) };
             let (outer, report) = load_module(vision, &file, &keys("vision."), &allow).unwrap();
             assert_eq!((report.missing.len(), report.unused.len()), (0, 3), "{prefix}{inner}: {report}");
-            let ours = values(outer.vision.encode(Stages::open(name).pixels(&device)));
+            let ours = values(outer.vision.features(Stages::open(name).pixels(&device)));
             assert_eq!(ours, reference, "{prefix}{inner}");
         }
     }
@@ -165,10 +164,10 @@ fn gradients_reach_every_parameter() {
     let [_, device] = devices();
     for name in NAMES {
         let model = load(name, &config(name), &device);
-        let loss = model.encode(Stages::open(name).pixels(&device)).square().mean();
+        let loss = model.features(Stages::open(name).pixels(&device)).square().mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         assert_eq!(gradients.len(), safevlm_weights::collect_module(&model).unwrap().names().len(), "{name}");
         let frozen = model.no_grad();
-        assert!(!frozen.encode(Stages::open(name).pixels(&device)).is_require_grad());
+        assert!(!frozen.features(Stages::open(name).pixels(&device)).is_require_grad());
     }
 }

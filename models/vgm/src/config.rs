@@ -1,6 +1,8 @@
 //! Size of the guard head, as a checkpoint's `config.json` tells it.
 
 use burn::config::Config;
+use safevlm_nn::GuardInput;
+use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -21,6 +23,12 @@ pub struct VgmConfig {
     /// Dropout between the layers while training.
     #[config(default = 0.1)]
     pub dropout: f64,
+    /// What the head looks at.
+    #[config(default = "GuardInput::HiddenStates")]
+    pub guard_input: GuardInput,
+    /// Whether the head looks at the state of a token of its own behind each image's, as in the paper's v1.
+    #[config(default = false)]
+    pub safety_meta_token: bool,
 }
 
 /// A guard configuration that cannot be built.
@@ -70,8 +78,17 @@ impl VgmConfig {
                 })?
             }
         };
+        let input = present(config, "guard_input").map(|value| GuardInput::deserialize(value));
+        let input = input
+            .transpose()
+            .map_err(|_| wrong(config, "guard_input", "\"hidden_states\" (the language model's) or \"projector\""))?;
+        let meta = present(config, "safety_meta_token").map_or(Some(false), Value::as_bool);
+        let meta = meta.ok_or_else(|| wrong(config, "safety_meta_token", "true or false"))?;
+        if meta && input == Some(GuardInput::Projector) {
+            return Err(wrong(config, "guard_input", "\"hidden_states\", as a meta token has no state before them"));
+        }
         let head = Self::new(hidden_size).with_num_safety_categories(classes).with_safety_head_hidden_scale(scale);
-        Ok(Some(head))
+        Ok(Some(head.with_guard_input(input.unwrap_or_default()).with_safety_meta_token(meta)))
     }
 }
 

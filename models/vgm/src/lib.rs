@@ -1,7 +1,9 @@
 //! The Visual Guard Module (VGM) of HoliSafe (arXiv 2506.04704, v5).
 
 mod config;
+mod keys;
 mod model;
 
 pub use config::{VgmConfig, VgmConfigError};
+pub use keys::key_rules;
 pub use model::Vgm;

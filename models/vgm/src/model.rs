@@ -1,10 +1,10 @@
 //! The guard head itself.
 
-use burn::module::Module;
+use burn::module::{Initializer, Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::activation::gelu;
-use burn::tensor::{Bool, Device, Tensor};
-use safevlm_nn::{GuardHead, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use safevlm_nn::{GuardHead, GuardInput, ImageTokens, Linear, LinearConfig};
 
 use crate::config::VgmConfig;
 
@@ -13,22 +13,35 @@ use crate::config::VgmConfig;
 ///
 /// The paper's v5 text and the parameter count on the model card (6.46 M for SafeQwen2.5-VL-7B) fix
 /// this shape; the dropout rate and the GELU variant are second-hand.
+///
+/// The paper's v1 has a safety meta token instead of the pool: an embedding of its own behind the visual
+/// tokens of each image, whose state is what the head classifies.
 #[derive(Module, Debug)]
 pub struct Vgm {
     /// `[inner, hidden]`.
     pub fc1: Linear,
     /// `[classes, inner]`.
     pub fc2: Linear,
+    /// The safety meta token of v1, `[1, hidden]`.
+    pub meta_token: Option<Param<Tensor<2>>>,
     dropout: Dropout,
+    #[module(skip)]
+    input: GuardInput,
 }
 
 impl VgmConfig {
     /// A head with default initialisation.
     pub fn init(&self, device: &Device) -> Vgm {
+        let meta_token = self.safety_meta_token.then(|| {
+            let normal = Initializer::Normal { mean: 0.0, std: 0.02 };
+            normal.init([1, self.hidden_size], device)
+        });
         Vgm {
             fc1: LinearConfig::new(self.hidden_size, self.inner()).init(device),
             fc2: LinearConfig::new(self.inner(), self.num_safety_categories).init(device),
+            meta_token,
             dropout: DropoutConfig::new(self.dropout).init(),
+            input: self.guard_input,
         }
     }
 }
@@ -47,12 +60,15 @@ impl Vgm {
 }
 
 impl GuardHead for Vgm {
-    fn classify(&self, hidden: Tensor<3>, visual: Tensor<2, Bool>) -> Tensor<2> {
-        let [batch, tokens, width] = hidden.dims();
-        // Pooling is a product with the mask's share of each token, which keeps padding and text out.
-        let mask = visual.float();
-        let count = mask.clone().sum_dim(1).clamp_min(1.0);
-        let share = (mask / count).reshape([batch, 1, tokens]);
-        self.forward(share.matmul(hidden).reshape([batch, width]))
+    fn classify(&self, states: ImageTokens) -> Tensor<2> {
+        self.forward(if self.meta_token.is_some() { states.last() } else { states.mean() })
+    }
+
+    fn input(&self) -> GuardInput {
+        self.input
+    }
+
+    fn meta_token(&self) -> Option<Tensor<2>> {
+        self.meta_token.as_ref().map(Param::val)
     }
 }

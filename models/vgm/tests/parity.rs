@@ -1,9 +1,9 @@
 //! The guard head against PyTorch's (xtask/goldens/vgm.py), and the published sizes.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::GuardHead;
+use safevlm_nn::{GuardHead, ImageTokens};
 use safevlm_vgm::{Vgm, VgmConfig};
 use serde_json::Value;
 
@@ -37,9 +37,13 @@ fn assert_close(what: &str, ours: Tensor<2>, reference: &[f32]) {
     assert!(worst <= 1e-5, "{what}: differs by {worst}");
 }
 
-fn visual(golden: &Value, device: &Device) -> Tensor<2, Bool> {
+/// The states of the visual tokens, of which the three rows have different numbers.
+fn visual(golden: &Value, hidden: Tensor<3>) -> ImageTokens {
     let mask: Vec<bool> = serde_json::from_value(golden["visual"].clone()).unwrap();
-    Tensor::from_data(TensorData::new(mask, [3, 7]), device)
+    let counts = mask.chunks(7).map(|row| row.iter().filter(|visual| **visual).count()).collect();
+    let places: Vec<i32> = (0..).zip(&mask).filter(|(_, visual)| **visual).map(|(at, _)| at).collect();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places.clone(), [places.len()]), &hidden.device());
+    ImageTokens::new(hidden.reshape([21, 32]).select(0, places), counts)
 }
 
 #[test]
@@ -52,29 +56,36 @@ fn every_stage_equals_pytorchs() {
         let pooled = head.forward(tensor(&golden, "pooled", [3, 32], &device));
         assert_close("logits of the pooled states", pooled, &numbers(&golden, "logits"));
         let hidden = tensor(&golden, "hidden", [3, 7, 32], &device);
-        let logits = head.classify(hidden, visual(&golden, &device));
+        let logits = head.classify(visual(&golden, hidden));
         assert_close("logits of the hidden states", logits, &numbers(&golden, "logits"));
     }
 }
 
 #[test]
-fn only_visual_tokens_count() {
+fn images_with_as_many_tokens_are_pooled_alike() {
     let golden = golden();
     let device = DeviceSpec::Flex.open().unwrap().0;
     let head = tiny(&golden, &device);
-    let mask: Vec<bool> = serde_json::from_value(golden["visual"].clone()).unwrap();
-    let changed = |inside: bool| {
-        let values = numbers(&golden, "hidden");
-        let change = |(at, value): (usize, f32)| if mask[at / 32] == inside { 5.0 - value } else { value };
-        let values: Vec<f32> = values.into_iter().enumerate().map(change).collect();
-        let hidden = Tensor::from_data(TensorData::new(values, [3, 7, 32]), &device);
-        head.classify(hidden, visual(&golden, &device))
-    };
-    assert_close("other text and padding", changed(false), &numbers(&golden, "logits"));
-    let other = changed(true).into_data().try_into_vec::<f32>().unwrap();
-    for (row, (other, logits)) in other.chunks(20).zip(numbers(&golden, "logits").chunks(20)).enumerate() {
-        assert!(other.iter().zip(logits).any(|(a, b)| (a - b).abs() > 1e-2), "row {row} ignores its image");
+    let hidden: Tensor<3> = tensor(&golden, "hidden", [3, 7, 32], &device);
+    let together = head.classify(ImageTokens::equal(hidden.clone())).into_data().try_into_vec::<f32>().unwrap();
+    for (row, together) in together.chunks(20).enumerate() {
+        let alone = ImageTokens::equal(hidden.clone().narrow(0, row, 1));
+        assert_close("alone", head.classify(alone), together);
     }
+}
+
+#[test]
+fn a_meta_token_is_what_the_head_of_v1_looks_at() {
+    let golden = golden();
+    let device = DeviceSpec::Flex.open().unwrap().0;
+    let config = VgmConfig::new(32).with_safety_meta_token(true);
+    let mut head = tiny(&golden, &device);
+    head.meta_token = config.init(&device).meta_token;
+    assert_eq!(head.meta_token().unwrap().dims(), [1, 32]);
+    let pooled = tensor(&golden, "pooled", [3, 32], &device);
+    let before = Tensor::<2>::ones([3, 32], &device);
+    let states = Tensor::stack::<3>(vec![before.clone(), before, pooled], 1);
+    assert_close("last states", head.classify(ImageTokens::equal(states)), &numbers(&golden, "logits"));
 }
 
 #[test]

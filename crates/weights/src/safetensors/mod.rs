@@ -62,9 +62,10 @@ impl SafetensorsDir {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// Bytes that the tensor `name` takes in its file.
-    pub(crate) fn stored_bytes(&self, name: &str) -> u64 {
-        self.tensors.get(name).map_or(0, |(_, entry)| entry.length as u64)
+    /// Name of the file that holds the tensor `name`.
+    pub fn shard(&self, name: &str) -> Option<&str> {
+        let (number, _) = self.tensors.get(name)?;
+        self.files[*number].path.file_name()?.to_str()
     }
 
     fn open_shards(&mut self, folder: &Path, index: &Path) -> Result<(), WeightsError> {

@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
 use safevlm_gemma::{Gemma, GemmaConfig, GemmaProjector, GemmaProjectorConfig, key_rules, projector_key_rules};
-use safevlm_nn::{CausalLm, GuardHead, Projector, Sequences, VisionEncoder, Vlm, vlm};
+use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Projector, Sequences, VisionEncoder, Vlm, vlm};
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, load_module};
 use serde_json::Value;
 
@@ -84,19 +84,21 @@ struct Absent {
 }
 
 impl VisionEncoder for Absent {
-    fn encode(&self, _: Tensor<4>) -> Tensor<3> {
+    type Pixels = Tensor<4>;
+
+    fn encode(&self, _: Tensor<4>) -> ImageTokens {
         unreachable!("visual tokens are golden")
     }
 }
 
 impl Projector for Absent {
-    fn project(&self, _: Tensor<3>) -> Tensor<3> {
+    fn project(&self, _: ImageTokens) -> ImageTokens {
         unreachable!("visual tokens are golden")
     }
 }
 
 impl GuardHead for Absent {
-    fn classify(&self, _: Tensor<3>, _: Tensor<2, Bool>) -> Tensor<2> {
+    fn classify(&self, _: ImageTokens) -> Tensor<2> {
         unreachable!("there is no guard")
     }
 }
@@ -105,7 +107,7 @@ impl GuardHead for Absent {
 pub(crate) fn embed(model: &Gemma, rows: &Sequences, visual: Option<Tensor<3>>, device: &Device) -> Tensor<3> {
     let absent = || Absent { unused: Param::from_tensor(Tensor::zeros([1], device)) };
     let whole = Vlm { vision: absent(), projector: absent(), language_model: model.clone(), guard: None::<Absent> };
-    whole.embed(rows, visual, device).unwrap()
+    whole.embed(rows, visual.map(ImageTokens::equal).as_ref(), device).unwrap()
 }
 
 /// Logits of every token of every row, `[batch, tokens, vocabulary]`.

@@ -1,0 +1,108 @@
+//! The trait that an assembled model implements.
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use burn::tensor::Device;
+use safevlm_core::{Conversation, RgbImage};
+use safevlm_nn::{CausalLm, Padding, Projector, Sequences, VisionEncoder, Vlm};
+use safevlm_text::TextTokenizer;
+use safevlm_vgm::Vgm;
+use safevlm_weights::{Allow, KeyMap};
+use serde_json::Value;
+
+use crate::error::FamilyError;
+use crate::guard::GuardConfig;
+use crate::published::Published;
+
+/// The graph of a family.
+pub type ModelOf<F> = Vlm<<F as Family>::Vision, <F as Family>::Projector, <F as Family>::LanguageModel, Vgm>;
+
+/// A family of vision-language models: which parts its graph has, and what is particular about its
+/// files, pixels and prompts. A value of it is the processor of one model folder.
+pub trait Family: Debug + Sized {
+    /// `model_type` in `config.json`.
+    const MODEL_TYPE: &'static str;
+    /// The sizes that are published, as `safevlm inspect --preset` names them.
+    const PUBLISHED: &'static [Published] = &[];
+
+    /// Pixels to features.
+    type Vision: VisionEncoder;
+    /// Features to visual tokens.
+    type Projector: Projector;
+    /// Tokens to hidden states and logits.
+    type LanguageModel: CausalLm;
+    /// Sizes of all parts.
+    type Config: Clone + Debug;
+
+    /// Reads the parsed `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If a key is missing, has another type, or asks for something that would silently change the
+    /// numbers.
+    fn config(config: &Value) -> Result<Self::Config, FamilyError>;
+
+    /// Longest sequence, in tokens.
+    fn context(config: &Self::Config) -> usize;
+
+    /// Number of rows of the embedding table.
+    fn vocab_size(config: &Self::Config) -> usize;
+
+    /// The guard head and its labels; a base model has none.
+    fn guard(config: &Self::Config) -> Option<&GuardConfig>;
+
+    /// The graph with lazily drawn weights; loading a checkpoint replaces them before they are made.
+    fn init(config: &Self::Config, device: &Device) -> ModelOf<Self>;
+
+    /// Checkpoint name → field name, for every layout that the family's files have had.
+    fn key_map() -> KeyMap;
+
+    /// Tensors that a checkpoint may lack or have besides.
+    fn allow() -> Allow {
+        Allow::nothing()
+    }
+
+    /// Reads the tokenizer, chat template and image settings of a model folder.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or damaged, or does not belong to the model.
+    fn open(dir: &Path, config: &Self::Config) -> Result<Self, FamilyError>;
+
+    /// The tokenizer, with the token that stands for an image.
+    fn tokenizer(&self) -> &TextTokenizer;
+
+    /// The id that stands for one visual token; none for a model that sees no images.
+    fn image_token(&self) -> Option<u32>;
+
+    /// Token ids of `conversation` up to where the answer begins, every image written as its visual
+    /// tokens.
+    ///
+    /// # Errors
+    ///
+    /// If the chat template refuses the conversation, or an image cannot be shown.
+    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError>;
+
+    /// What goes into one forward pass: `rows` of token ids as [`prompt`](Self::prompt) makes them, and
+    /// their images in reading order.
+    ///
+    /// # Errors
+    ///
+    /// If an image cannot be shown, or rows and images do not belong together.
+    fn inputs(
+        &self,
+        rows: Vec<Vec<u32>>,
+        padding: Padding,
+        images: &[&RgbImage],
+        device: &Device,
+    ) -> Result<Inputs<Self>, FamilyError>;
+}
+
+/// The inputs of one forward pass.
+pub struct Inputs<F: Family> {
+    /// Token rows, with positions of their own where the family has such.
+    pub sequences: Sequences,
+    /// What the vision encoder sees; none without images.
+    pub pixels: Option<<F::Vision as VisionEncoder>::Pixels>,
+}

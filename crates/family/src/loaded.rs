@@ -1,0 +1,88 @@
+//! A model folder into memory.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use safevlm_core::Taxonomy;
+use safevlm_weights::{
+    FloatDtype, LoadReport, PeftAdapter, SafetensorsDir, TensorSource, check_finite, check_module, load_module_as,
+};
+use serde_json::Value;
+
+use crate::error::FamilyError;
+use crate::family::{Family, ModelOf};
+
+/// How weights are loaded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadOptions {
+    /// The type that is computed in; f32 unless another is asked for.
+    pub dtype: FloatDtype,
+    /// A folder with a LoRA adapter in PEFT's format, which is merged into the weights.
+    pub adapter: Option<PathBuf>,
+    /// Whether all values are read first, to name the tensors that hold NaN or infinities.
+    pub check: bool,
+}
+
+/// A model of one family in memory.
+#[derive(Debug)]
+pub struct Loaded<F: Family> {
+    /// The graph.
+    pub model: ModelOf<F>,
+    /// Its processor.
+    pub family: F,
+    /// Its sizes.
+    pub config: F::Config,
+    /// Which tensor of the checkpoint became which parameter.
+    pub report: LoadReport,
+}
+
+impl<F: Family> Loaded<F> {
+    /// Loads the model in the folder `dir`, whose parsed `config.json` is `config`, onto `device`.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or damaged, or a tensor missing, left over or of another shape.
+    pub fn load(dir: &Path, config: &Value, options: &LoadOptions, device: &Device) -> Result<Self, FamilyError> {
+        let config = F::config(config)?;
+        let family = F::open(dir, &config)?;
+        let ids = family.tokenizer().greatest_id().map_or(0, |id| id as usize);
+        // An image placeholder needs no embedding: its visual tokens take its place.
+        let rows = F::vocab_size(&config);
+        if ids >= rows && family.image_token() != Some(ids as u32) {
+            return Err(FamilyError::Vocabulary { ids, rows });
+        }
+        let checkpoint = SafetensorsDir::open(dir)?;
+        let fill = |source: &dyn TensorSource| {
+            if options.check {
+                check_finite(source)?;
+            }
+            load_module_as(F::init(&config, device), source, &F::key_map(), &F::allow(), options.dtype)
+        };
+        let (model, report) = match &options.adapter {
+            Some(folder) => fill(&PeftAdapter::open(folder)?.merge(&checkpoint)?)?,
+            None => fill(&checkpoint)?,
+        };
+        Ok(Self { model, family, config, report })
+    }
+
+    /// The guard's labels; none for a model without a guard head.
+    pub fn taxonomy(&self) -> Option<&Taxonomy> {
+        F::guard(&self.config).map(|guard| &guard.taxonomy)
+    }
+
+    /// Longest sequence, in tokens.
+    pub fn context(&self) -> usize {
+        F::context(&self.config)
+    }
+}
+
+/// Compares `source` with the graph that `config` describes, without reading or making a value.
+///
+/// # Errors
+///
+/// If the configuration cannot be built, or two tensors belong to one field.
+pub fn check<F: Family>(config: &F::Config, source: &dyn TensorSource) -> Result<LoadReport, FamilyError> {
+    // Parameters are lazy, and on the processor no device is opened for them.
+    let model = F::init(config, &Device::default());
+    Ok(check_module(&model, source, &F::key_map())?)
+}
