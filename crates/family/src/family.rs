@@ -21,8 +21,8 @@ pub type ModelOf<F> = Vlm<<F as Family>::Vision, <F as Family>::Projector, <F as
 /// A family of vision-language models: which parts its graph has, and what is particular about its
 /// files, pixels and prompts. A value of it is the processor of one model folder.
 pub trait Family: Debug + Sized {
-    /// `model_type` in `config.json`.
-    const MODEL_TYPE: &'static str;
+    /// What `model_type` in `config.json` may be; the first is the usual one.
+    const MODEL_TYPES: &'static [&'static str];
     /// The sizes that are published, as `safevlm inspect --preset` names them.
     const PUBLISHED: &'static [Published] = &[];
 
@@ -77,12 +77,23 @@ pub trait Family: Debug + Sized {
     fn image_token(&self) -> Option<u32>;
 
     /// Token ids of `conversation` up to where the answer begins, every image written as its visual
-    /// tokens.
+    /// tokens. `sizes` has the width and height of each image, in pixels; the pixels themselves do not
+    /// matter here.
     ///
     /// # Errors
     ///
     /// If the chat template refuses the conversation, or an image cannot be shown.
-    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError>;
+    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError>;
+
+    /// [`prompt_for`](Self::prompt_for) the conversation's own images.
+    ///
+    /// # Errors
+    ///
+    /// As [`prompt_for`](Self::prompt_for).
+    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
+        let sizes: Vec<(u32, u32)> = conversation.images.iter().map(|image| image.dimensions()).collect();
+        self.prompt_for(conversation, &sizes)
+    }
 
     /// What goes into one forward pass: `rows` of token ids as [`prompt`](Self::prompt) makes them, and
     /// their images in reading order.

@@ -3,6 +3,8 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
+use crate::precision::in_f32;
+
 /// An activation function.
 ///
 /// It is (de)serialised under the name that Hugging Face's `config.json` has for it.
@@ -38,16 +40,18 @@ impl Activation {
         }
     }
 
+    /// Half precision is rounded once, at the end (see [`precision`](crate::precision)).
+    ///
     /// # Shapes
     ///
     /// - input and output of any shape
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        match self {
+        in_f32(x, |x| match self {
             Self::Gelu => activation::gelu(x),
             Self::GeluTanh => gelu_tanh(x),
             Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
             Self::Silu => activation::silu(x),
-        }
+        })
     }
 }
 

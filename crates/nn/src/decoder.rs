@@ -12,6 +12,7 @@ use crate::mask::AttentionMask;
 use crate::mlp::{GatedMlp, GatedMlpConfig};
 use crate::norm::{RmsNorm, RmsNormConfig};
 use crate::positions::Positions;
+use crate::precision::widened;
 use crate::rope::{Rotary, RotaryConfig, RotaryTable};
 use crate::seams::{AttachLora, CausalLm};
 
@@ -138,7 +139,7 @@ impl Decoder {
     ///
     /// - embeddings and each output `[batch, tokens, hidden]`
     pub fn hidden_states(&self, embeddings: Tensor<3>, positions: &Positions, mask: &AttentionMask) -> Vec<Tensor<3>> {
-        let rotary = self.rotary.table(positions, &embeddings.device());
+        let rotary = self.rotary.table(positions, &embeddings.device()).cast(embeddings.dtype());
         let mut states = vec![embeddings];
         for layer in &self.layers {
             let last = states[states.len() - 1].clone();
@@ -160,7 +161,7 @@ impl CausalLm for Decoder {
         mask: &AttentionMask,
         mut cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let rotary = self.rotary.table(positions, &embeddings.device());
+        let rotary = self.rotary.table(positions, &embeddings.device()).cast(embeddings.dtype());
         let mut x = embeddings;
         for (nth, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x, &rotary, mask, cache.as_deref_mut().map(|cache| (cache, nth)));
@@ -172,10 +173,11 @@ impl CausalLm for Decoder {
     }
 
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        match &self.lm_head {
+        // In f32 whatever the weights are: what is done with logits (penalties, softmax, a loss) is delicate.
+        widened(match &self.lm_head {
             Some(head) => head.forward_2d(hidden),
             None => self.embed_tokens.logits(hidden),
-        }
+        })
     }
 
     fn new_cache(&self, batch: usize, capacity: usize, device: &Device) -> KvCache {

@@ -6,17 +6,20 @@ use burn::tensor::{Device, Tensor};
 ///
 /// The tensors are taken out, assigned and put back, because Burn writes a slice in place only while
 /// nobody else holds the tensor.
-#[derive(Debug)]
-pub struct LayerCache {
+#[derive(Debug, Default)]
+struct LayerCache {
     keys: Option<Tensor<4>>,
     values: Option<Tensor<4>>,
 }
 
-/// Keys and values of all layers, allocated once for `capacity` tokens.
+/// Keys and values of all layers, allocated once for `capacity` tokens: with the first ones that are
+/// written, because only they tell the type in which the model computes.
 #[derive(Debug)]
 pub struct KvCache {
     layers: Vec<LayerCache>,
-    capacity: usize,
+    /// `[batch, kv_heads, capacity, head_dim]`.
+    shape: [usize; 4],
+    device: Device,
     len: usize,
 }
 
@@ -30,9 +33,9 @@ impl KvCache {
         head_dim: usize,
         device: &Device,
     ) -> Self {
-        let zeros = || Some(Tensor::zeros([batch, kv_heads, capacity, head_dim], device));
-        let layers = (0..layers).map(|_| LayerCache { keys: zeros(), values: zeros() }).collect();
-        Self { layers, capacity, len: 0 }
+        let shape = [batch, kv_heads, capacity, head_dim];
+        let layers = (0..layers).map(|_| LayerCache::default()).collect();
+        Self { layers, shape, device: device.clone(), len: 0 }
     }
 
     /// Number of tokens held.
@@ -47,7 +50,7 @@ impl KvCache {
 
     /// Number of tokens there is room for.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.shape[2]
     }
 
     /// Appends one layer's keys and values behind the tokens held, and returns all of them. The
@@ -58,9 +61,10 @@ impl KvCache {
     /// - input `[batch, kv_heads, tokens, head_dim]`
     /// - output `[batch, kv_heads, len + tokens, head_dim]`
     pub fn append(&mut self, layer: usize, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        let start = self.len;
-        let cache = &mut self.layers[layer];
-        (write(&mut cache.keys, keys, start), write(&mut cache.values, values, start))
+        let (shape, start) = (self.shape, self.len);
+        let empty = |new: &Tensor<4>| Tensor::zeros(shape, (&self.device, new.dtype()));
+        let LayerCache { keys: old_keys, values: old_values } = &mut self.layers[layer];
+        (write(old_keys, keys, start, empty), write(old_values, values, start, empty))
     }
 
     /// Counts `tokens` new tokens as held.
@@ -69,11 +73,16 @@ impl KvCache {
     }
 }
 
-fn write(slot: &mut Option<Tensor<4>>, new: Tensor<4>, start: usize) -> Tensor<4> {
+fn write(
+    slot: &mut Option<Tensor<4>>,
+    new: Tensor<4>,
+    start: usize,
+    empty: impl Fn(&Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
     let [batch, heads, tokens, width] = new.dims();
     let end = start + tokens;
-    let whole =
-        slot.take().map_or(new.clone(), |old| old.slice_assign([0..batch, 0..heads, start..end, 0..width], new));
+    let old = slot.take().unwrap_or_else(|| empty(&new));
+    let whole = old.slice_assign([0..batch, 0..heads, start..end, 0..width], new);
     let view = whole.clone().narrow(2, 0, end);
     *slot = Some(whole);
     view

@@ -4,6 +4,8 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor, module};
 
+use crate::precision::{in_f32, widened};
+
 /// Configuration of a [`LayerNorm`].
 #[derive(Config, Debug)]
 pub struct LayerNormConfig {
@@ -39,10 +41,13 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
+    /// Half precision is normed in f32 and rounded once, as in the reference.
+    ///
     /// # Shapes
     ///
     /// - input and output `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.eps)
+        let (weight, bias) = (widened(self.weight.val()), widened(self.bias.val()));
+        in_f32(x, |x| module::layer_norm(x, weight, Some(bias), self.eps))
     }
 }

@@ -20,6 +20,7 @@ pub mod norm;
 pub mod patch_embedding;
 pub mod plain_mlp;
 pub mod positions;
+pub mod precision;
 pub mod projector;
 pub mod rope;
 pub mod sampler;

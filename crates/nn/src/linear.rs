@@ -89,16 +89,16 @@ impl Linear {
         if targets.iter().any(|target| target == name) { self.with_lora(rank, alpha) } else { self }
     }
 
-    /// Freezes the layer and puts a fresh trainable adapter of `rank` beside its weight.
+    /// Freezes the layer and puts a fresh trainable adapter of `rank` beside its weight, of the same type.
     pub fn with_lora(mut self, rank: usize, alpha: f64) -> Self {
         let [d_output, d_input] = self.weight.val().dims();
-        let device = self.weight.val().device();
+        let (device, dtype) = (self.weight.val().device(), self.weight.val().dtype());
         self = self.no_grad();
         let std = 1.0 / (d_input as f64).sqrt();
-        let a = Tensor::random([rank, d_input], Distribution::Normal(0.0, std), &device);
+        let a = Tensor::random([rank, d_input], Distribution::Normal(0.0, std), (&device, dtype));
         self.lora = Some(LoraAdapter {
             a: Param::from_tensor(a),
-            b: Param::from_tensor(Tensor::zeros([d_output, rank], &device)),
+            b: Param::from_tensor(Tensor::zeros([d_output, rank], (&device, dtype))),
             scale: alpha / rank as f64,
         });
         self

@@ -4,6 +4,8 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::precision::widened;
+
 /// Configuration of a [`RmsNorm`].
 #[derive(Config, Debug)]
 pub struct RmsNormConfig {
@@ -38,13 +40,20 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
+    /// Half precision is normed in f32. Llama's weights scale the rounded result, Gemma's the result before
+    /// it is rounded, as in the references.
+    ///
     /// # Shapes
     ///
     /// - input and output `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let dtype = x.dtype();
+        let x = widened(x);
         let rms = x.clone().square().mean_dim(D - 1).add_scalar(self.eps).sqrt();
-        let weight = self.weight.val();
-        let scale = if self.unit_offset { weight.add_scalar(1.0) } else { weight };
-        x / rms * scale.unsqueeze()
+        let (normed, weight) = (x / rms, self.weight.val());
+        match self.unit_offset {
+            true => (normed * widened(weight).add_scalar(1.0).unsqueeze()).cast(dtype),
+            false => normed.cast(dtype) * weight.unsqueeze(),
+        }
     }
 }

@@ -39,7 +39,8 @@ pub struct PatchEmbedding {
 }
 
 impl PatchEmbedding {
-    /// Pixels beyond the last whole patch are left out, as a convolution does.
+    /// Pixels beyond the last whole patch are left out, as a convolution does. They are cast to the weights'
+    /// type, as the reference does: processors make them in f32.
     ///
     /// # Shapes
     ///
@@ -47,14 +48,15 @@ impl PatchEmbedding {
     /// - output `[images, (height / patch) · (width / patch), hidden]`, row by row
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<3> {
         let [images, channels, height, width] = pixels.dims();
-        let [hidden, _, patch, _] = self.weight.dims();
+        let weight = self.weight.val();
+        let [hidden, _, patch, _] = weight.dims();
         let (rows, columns, values) = (height / patch, width / patch, channels * patch * patch);
-        let pixels = pixels.narrow(2, 0, rows * patch).narrow(3, 0, columns * patch);
+        let pixels = pixels.cast(weight.dtype()).narrow(2, 0, rows * patch).narrow(3, 0, columns * patch);
         let patches = pixels
             .reshape([images, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5]) // [images, rows, columns, channels, patch, patch]
             .reshape([images * rows * columns, values]);
-        let tokens = patches.matmul(self.weight.val().reshape([hidden, values]).transpose());
+        let tokens = patches.matmul(weight.reshape([hidden, values]).transpose());
         let tokens = match &self.bias {
             Some(bias) => tokens + bias.val().unsqueeze::<2>(),
             None => tokens,

@@ -3,7 +3,7 @@
 use std::iter::{repeat, repeat_n};
 
 use burn::config::Config;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::positions::Positions;
@@ -99,7 +99,7 @@ impl RopeScaling {
 }
 
 impl Rotary {
-    /// Cosines and sines for `positions`, on `device`.
+    /// Cosines and sines for `positions` in f32, on `device`.
     pub fn table(&self, positions: &Positions, device: &Device) -> RotaryTable {
         let half = self.inv_freq.len();
         let tokens = positions.batch() * positions.tokens();
@@ -123,16 +123,24 @@ impl Rotary {
 }
 
 impl RotaryTable {
-    /// Rotates queries or keys.
+    /// The same table, rounded to `dtype`: that of the embeddings, where the reference rotates in their type
+    /// (transformers `LlamaRotaryEmbedding`).
+    pub fn cast(self, dtype: DType) -> Self {
+        Self { cos: self.cos.cast(dtype), sin: self.sin.cast(dtype) }
+    }
+
+    /// Rotates queries or keys, in the type of the table; the output has the type of the input.
     ///
     /// # Shapes
     ///
     /// - input and output `[batch, heads, tokens, head_dim]`
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, _, width] = x.dims();
+        let dtype = x.dtype();
+        let x = x.cast(self.cos.dtype());
         let left = x.clone().narrow(3, 0, width / 2);
         let right = x.clone().narrow(3, width / 2, width / 2);
         let turned = Tensor::cat(vec![right.neg(), left], 3);
-        x * self.cos.clone() + turned * self.sin.clone()
+        (x * self.cos.clone() + turned * self.sin.clone()).cast(dtype)
     }
 }

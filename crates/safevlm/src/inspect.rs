@@ -124,7 +124,7 @@ impl WithFamily for Compare<'_> {
         let context = self.options.context.unwrap_or_else(|| F::context(&config));
         Ok(Inspection {
             model: self.name,
-            family: F::MODEL_TYPE.to_owned(),
+            family: F::MODEL_TYPES[0].to_owned(),
             context: F::context(&config),
             parameters,
             misfit: misfit(&tensors, &F::allow()),

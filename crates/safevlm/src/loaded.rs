@@ -52,14 +52,14 @@ macro_rules! families {
         /// Does `todo` with the family that `config`, the parsed JSON of the file `path`, belongs to.
         pub(crate) fn with_family<W: WithFamily>(path: &Path, config: &Value, todo: W) -> Result<W::Output, Error> {
             let found = config.get("model_type").and_then(Value::as_str).unwrap_or("missing");
-            match found {
-                $(<$family as Family>::MODEL_TYPE => todo.run::<$family>(),)*
-                found => Err(Error::UnknownFamily {
-                    path: path.to_owned(),
-                    found: found.to_owned(),
-                    known: [$(<$family as Family>::MODEL_TYPE),*].join(", "),
-                }),
-            }
+            $(if <$family as Family>::MODEL_TYPES.contains(&found) {
+                return todo.run::<$family>();
+            })*
+            Err(Error::UnknownFamily {
+                path: path.to_owned(),
+                found: found.to_owned(),
+                known: [$(<$family as Family>::MODEL_TYPES[0]),*].join(", "),
+            })
         }
 
         /// The published sizes of all families.
@@ -71,6 +71,9 @@ macro_rules! families {
 
 families! { $
     SafeSmol: safevlm_safe_smol::Processor;
+    SafeLlava: safevlm_safe_llava::Processor;
+    SafeQwen: safevlm_safe_qwen::Processor;
+    SafeGem: safevlm_safe_gem::Processor;
     TextOnly: TextOnly;
 }
 pub(crate) use with_model;

@@ -213,7 +213,9 @@ fn prefill<F: Family>(
 /// The prompt of one image up to its last visual token: no language model lets an image see what stands
 /// behind it, so that nothing there can change the verdict.
 fn guard_prompt<F: Family>(family: &F, image: &RgbImage) -> Result<Vec<u32>, Error> {
-    let mut prompt = family.prompt(&Conversation::new().user("", [Arc::new(image.clone())]))?;
+    // A stand-in of one pixel: an image of many megapixels need not be copied for its prompt.
+    let conversation = Conversation::new().user("", [Arc::new(RgbImage::new(1, 1))]);
+    let mut prompt = family.prompt_for(&conversation, &[image.dimensions()])?;
     let last = prompt.iter().rposition(|id| Some(*id) == family.image_token());
     prompt.truncate(last.map_or(0, |last| last + 1));
     Ok(prompt)

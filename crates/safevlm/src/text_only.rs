@@ -19,7 +19,7 @@ pub(crate) struct TextOnly {
 }
 
 impl Family for TextOnly {
-    const MODEL_TYPE: &'static str = "llama";
+    const MODEL_TYPES: &'static [&'static str] = &["llama"];
 
     type Vision = NoVision;
     type Projector = NoProjector;
@@ -66,7 +66,7 @@ impl Family for TextOnly {
         None
     }
 
-    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
+    fn prompt_for(&self, conversation: &Conversation, _: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let text = self.template.render(conversation, "", &self.tokenizer)?;
         Ok(self.tokenizer.encode(&text)?)
     }

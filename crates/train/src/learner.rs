@@ -152,7 +152,7 @@ fn load_base(base: &str, cache: &Cache, device: &Device, progress: bool) -> Resu
         found => found?,
     };
     let config = read_json(&dir.join("config.json"))?;
-    if config["model_type"] != Processor::MODEL_TYPE {
+    if !Processor::MODEL_TYPES.iter().any(|name| config["model_type"] == *name) {
         return Err(TrainError::Family { base: base.to_owned() });
     }
     Ok(Loaded::load(&dir, &config, &LoadOptions::default(), device)?)

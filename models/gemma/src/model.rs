@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use safevlm_nn::{
     Activation, AttachLora, AttentionMask, CausalAttention, CausalAttentionConfig, CausalLm, Embedding, GatedMlp,
-    GatedMlpConfig, KvCache, Positions, RmsNorm, RmsNormConfig, Rotary, RotaryConfig, rope::RotaryTable,
+    GatedMlpConfig, KvCache, Positions, RmsNorm, RmsNormConfig, Rotary, RotaryConfig,
+    precision::{rounded, widened},
+    rope::RotaryTable,
 };
 
 use crate::config::{GemmaConfig, LayerType};
@@ -145,13 +147,13 @@ impl Gemma {
         mut cache: Option<&mut KvCache>,
         mut after_layer: impl FnMut(&Tensor<3>),
     ) -> Tensor<3> {
-        let device = embeddings.device();
+        let (device, dtype) = (embeddings.device(), embeddings.dtype());
+        let table = |rotary: &Rotary| rotary.table(positions, &device).cast(dtype);
         // The window is laid over what images see of themselves, and cuts it off too (reference:
         // transformers `create_masks_for_vision_model`).
         let mask = mask.images_both_ways();
-        let local =
-            Sight { rotary: self.local_rotary.table(positions, &device), mask: mask.sliding(self.sliding_window) };
-        let global = Sight { rotary: self.global_rotary.table(positions, &device), mask };
+        let local = Sight { rotary: table(&self.local_rotary), mask: mask.sliding(self.sliding_window) };
+        let global = Sight { rotary: table(&self.global_rotary), mask };
         let mut x = embeddings;
         for (nth, (layer, kind)) in self.layers.iter().zip(&self.layer_types).enumerate() {
             let Sight { rotary, mask } = if *kind == LayerType::Sliding { &local } else { &global };
@@ -163,11 +165,12 @@ impl Gemma {
 }
 
 impl CausalLm for Gemma {
-    /// Rows of the table times the square root of the model's width. The reference rounds that factor
-    /// to the weights' type (for bf16, 33.94 to 34); here weights are f32 and it is not rounded. Visual
-    /// tokens are no rows of the table and are not scaled.
+    /// Rows of the table times the square root of the model's width, which is rounded to the weights' type
+    /// as in the reference (for bf16, 33.94 to 34). Visual tokens are no rows of the table and are not scaled.
     fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        self.embed_tokens.forward(ids).mul_scalar(self.embed_scale)
+        let rows = self.embed_tokens.forward(ids);
+        let scale = rounded(self.embed_scale, rows.dtype());
+        rows.mul_scalar(scale)
     }
 
     fn forward(
@@ -185,7 +188,8 @@ impl CausalLm for Gemma {
     }
 
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let logits = self.embed_tokens.logits(hidden);
+        // In f32 whatever the weights are, and so the cap as well.
+        let logits = widened(self.embed_tokens.logits(hidden));
         match self.final_logit_softcapping {
             Some(cap) => logits.div_scalar(cap).tanh().mul_scalar(cap),
             None => logits,

@@ -3,7 +3,7 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use safevlm_nn::{ImageTokens, Projector, RmsNorm, RmsNormConfig};
+use safevlm_nn::{ImageTokens, Projector, RmsNorm, RmsNormConfig, precision::in_f32};
 use serde_json::Value;
 
 use crate::config::{GemmaConfigError, number, present, size, wrong};
@@ -82,7 +82,7 @@ pub struct GemmaProjector {
 }
 
 impl GemmaProjector {
-    /// Means over groups of `pool · pool` patches.
+    /// Means over groups of `pool · pool` patches, taken in f32.
     ///
     /// # Shapes
     ///
@@ -91,9 +91,11 @@ impl GemmaProjector {
     pub fn pool(&self, features: Tensor<3>) -> Tensor<3> {
         let [images, _, width] = features.dims();
         let (side, pool) = (self.tokens_per_side, self.pool);
-        let rows = features.reshape([images * side, pool, side * pool * width]).mean_dim(1);
-        let both = rows.reshape([images * side * side, pool, width]).mean_dim(1);
-        both.reshape([images, side * side, width])
+        in_f32(features, |features| {
+            let rows = features.reshape([images * side, pool, side * pool * width]).mean_dim(1);
+            let both = rows.reshape([images * side * side, pool, width]).mean_dim(1);
+            both.reshape([images, side * side, width])
+        })
     }
 }
 

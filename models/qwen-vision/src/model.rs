@@ -1,13 +1,12 @@
 //! The modules, in the order in which the data meets them.
 
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::activation::gelu;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_nn::rope::RotaryTable;
 use safevlm_nn::{
-    GatedMlp, GatedMlpConfig, ImageTokens, Linear, LinearConfig, PatchGrid, RmsNorm, RmsNormConfig, Rotary,
+    Activation, GatedMlp, GatedMlpConfig, ImageTokens, Linear, LinearConfig, PatchGrid, RmsNorm, RmsNormConfig, Rotary,
     RotaryConfig, VisionEncoder,
 };
 
@@ -223,6 +222,8 @@ impl QwenVision {
 }
 
 impl PatchEmbed {
+    /// Patches are cast to the weights' type, as the reference does: the processor makes them in f32.
+    ///
     /// # Shapes
     ///
     /// - patches `[patches, channels · frames · height · width]`
@@ -230,7 +231,7 @@ impl PatchEmbed {
     pub fn forward(&self, patches: Tensor<2>) -> Tensor<2> {
         let weight = self.proj.weight.val();
         let [hidden, ..] = weight.dims();
-        patches.matmul(weight.reshape([hidden, self.values()]).transpose())
+        patches.cast(weight.dtype()).matmul(weight.reshape([hidden, self.values()]).transpose())
     }
 
     /// Number of values in a flattened patch.
@@ -256,7 +257,8 @@ impl VisionAttention {
     /// # Shapes
     ///
     /// - input and output `[patches, hidden]`
-    /// - rotary: a table in which each patch is a row of its own, so that heads need not be moved
+    /// - rotary: a table in which each patch is a row of its own, so that heads need not be moved; in f32,
+    ///   in which the reference rotates here (`apply_rotary_pos_emb_vision`)
     pub fn forward(&self, x: Tensor<2>, rotary: &RotaryTable, stretches: &[Run]) -> Tensor<2> {
         let [patches, hidden] = x.dims();
         let qkv = self.qkv.forward_2d(x); // [patches, 3 · hidden]
@@ -290,7 +292,7 @@ impl PatchMerger {
         let [patches, hidden] = x.dims();
         let square = merge * merge;
         let x = self.ln_q.forward(x).reshape([patches / square, square * hidden]);
-        self.mlp_2.forward_2d(gelu(self.mlp_0.forward_2d(x)))
+        self.mlp_2.forward_2d(Activation::Gelu.forward(self.mlp_0.forward_2d(x)))
     }
 }
 

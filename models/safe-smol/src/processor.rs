@@ -62,7 +62,7 @@ impl Processor {
 }
 
 impl Family for Processor {
-    const MODEL_TYPE: &'static str = "safe_smol";
+    const MODEL_TYPES: &'static [&'static str] = &["safe_smol"];
 
     type Vision = EfficientNet;
     type Projector = MlpProjector;
@@ -115,9 +115,9 @@ impl Family for Processor {
         Some(self.image_token)
     }
 
-    fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
+    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
-        let counts = vec![self.tokens_per_image; conversation.images.len()];
+        let counts = vec![self.tokens_per_image; sizes.len()];
         expand(self.tokenizer.encode(&text)?, self.image_token, &counts)
     }
 

@@ -2,9 +2,9 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
-use safevlm_nn::{GuardHead, GuardInput, ImageTokens, Linear, LinearConfig};
+use safevlm_nn::precision::widened;
+use safevlm_nn::{Activation, GuardHead, GuardInput, ImageTokens, Linear, LinearConfig};
 
 use crate::config::VgmConfig;
 
@@ -47,20 +47,23 @@ impl VgmConfig {
 }
 
 impl Vgm {
-    /// Logits of pooled states.
+    /// Logits of pooled states, in f32.
     ///
     /// # Shapes
     ///
     /// - pooled `[rows, hidden]`
     /// - output `[rows, classes]`
     pub fn forward(&self, pooled: Tensor<2>) -> Tensor<2> {
-        let inner = gelu(self.fc1.forward_2d(pooled));
-        self.fc2.forward_2d(self.dropout.forward(inner))
+        let pooled = pooled.cast(self.fc1.weight.val().dtype());
+        let inner = Activation::Gelu.forward(self.fc1.forward_2d(pooled));
+        widened(self.fc2.forward_2d(self.dropout.forward(inner)))
     }
 }
 
 impl GuardHead for Vgm {
     fn classify(&self, states: ImageTokens) -> Tensor<2> {
+        // In f32, since the mean of hundreds of tokens is rounded badly in half precision.
+        let states = states.map(widened);
         self.forward(if self.meta_token.is_some() { states.last() } else { states.mean() })
     }
 

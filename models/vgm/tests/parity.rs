@@ -1,7 +1,10 @@
 //! The guard head against PyTorch's (xtask/goldens/vgm.py), and the published sizes.
 
+#[path = "../../../crates/nn/tests/support/half.rs"]
+mod half;
+
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
 use safevlm_nn::{GuardHead, ImageTokens};
 use safevlm_vgm::{Vgm, VgmConfig};
@@ -58,6 +61,24 @@ fn every_stage_equals_pytorchs() {
         let hidden = tensor(&golden, "hidden", [3, 7, 32], &device);
         let logits = head.classify(visual(&golden, hidden));
         assert_close("logits of the hidden states", logits, &numbers(&golden, "logits"));
+    }
+}
+
+#[test]
+fn the_logits_of_half_precision_are_f32() {
+    let golden = golden();
+    let device = DeviceSpec::Flex.open().unwrap().0;
+    let single = tiny(&golden, &device);
+    for dtype in half::HALVES {
+        let hidden = tensor(&golden, "hidden", [3, 7, 32], &device).cast(dtype);
+        let head = half::cast(single.clone(), dtype);
+        let widened = half::cast(head.clone(), DType::F32);
+        let exact = widened.classify(visual(&golden, hidden.clone().cast(DType::F32)));
+        let ours = head.classify(visual(&golden, hidden.clone()));
+        half::compare_logits("logits", ours, exact.clone(), dtype, 0);
+        // A head in f32 behind a language model in half precision loses nothing.
+        let ours = widened.classify(visual(&golden, hidden));
+        assert_eq!(half::values(ours), half::values(exact));
     }
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
 use safevlm_gemma::{Gemma, GemmaConfig, GemmaProjector, GemmaProjectorConfig, key_rules, projector_key_rules};
 use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Projector, Sequences, VisionEncoder, Vlm, vlm};
-use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, load_module};
+use safevlm_weights::{Allow, FloatDtype, KeyMap, SafetensorsDir, TensorSource, load_module, load_module_as};
 use serde_json::Value;
 
 pub(crate) const NAMES: [&str; 2] = ["tiny-text", "tiny-image"];
@@ -40,10 +40,14 @@ fn key_map(rules: &[(String, String)]) -> KeyMap {
 
 /// The language model; every tensor of the checkpoint but the projector's is its.
 pub(crate) fn load(name: &str, device: &Device) -> Gemma {
+    load_as(name, FloatDtype::F32, device)
+}
+
+pub(crate) fn load_as(name: &str, dtype: FloatDtype, device: &Device) -> Gemma {
     let config = GemmaConfig::from_hf(&json(name, "config.json")).unwrap();
     let weights = SafetensorsDir::open(&goldens(name)).unwrap();
     let allow = Allow::nothing().unused(r"^multi_modal_projector\.");
-    load_module(config.init(device), &weights, &key_map(&key_rules("")), &allow).unwrap().0
+    load_module_as(config.init(device), &weights, &key_map(&key_rules("")), &allow, dtype).unwrap().0
 }
 
 pub(crate) fn load_projector(device: &Device) -> GemmaProjector {

@@ -1,0 +1,136 @@
+//! Every family against its reference, stage by stage, on checkpoints that the reference saved; and what must
+//! hold of all of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use safevlm::{Conversation, DeviceSpec, GenerationConfig, LoadOptions, RgbImage, SafeVlm};
+use safevlm_family::Family;
+use safevlm_nn::VisionEncoder;
+use safevlm_tests::{
+    Checkpoint, Golden, PixelValues, assert_close, assert_gradients_reach_what_is_trainable, assert_invariants, flex,
+    golden_folders, images, values,
+};
+
+/// The same tests for each family.
+macro_rules! families {
+    ($($name:ident: $family:ty, $folder:literal;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn every_stage_equals_the_reference() {
+                for dir in golden_folders($folder) {
+                    for device in [flex(), flex().autodiff()] {
+                        stages_equal::<$family>(&dir, &device, 1e-4);
+                    }
+                }
+            }
+
+            #[cfg(feature = "wgpu")]
+            #[test]
+            fn wgpu_gives_the_same_numbers() {
+                let device = DeviceSpec::Wgpu(None).open().unwrap().0;
+                stages_equal::<$family>(&golden_folders($folder)[0], &device, 1e-3);
+            }
+
+            #[test]
+            fn invariants_hold() {
+                for dir in golden_folders($folder) {
+                    let conversations: Vec<_> =
+                        Golden::read(&dir).cases.into_iter().map(|case| case.conversation).collect();
+                    for device in [flex(), flex().autodiff()] {
+                        assert_invariants(&Checkpoint::<$family>::load(&dir, &device), &conversations, 1e-4);
+                    }
+                }
+            }
+
+            #[test]
+            fn gradients_reach_exactly_what_is_trainable() {
+                for dir in golden_folders($folder) {
+                    let model = Checkpoint::<$family>::load(&dir, &flex().autodiff());
+                    let cases = Golden::read(&dir).cases;
+                    let case = cases.iter().find(|case| case.conversation.has_images()).unwrap();
+                    assert_gradients_reach_what_is_trainable(model, &case.conversation);
+                }
+            }
+
+            #[test]
+            fn the_facade_answers_as_the_reference() {
+                golden_folders($folder).iter().for_each(|dir| answers_equal(dir));
+            }
+        }
+    )*};
+}
+
+families! {
+    safe_llava: safevlm_safe_llava::Processor, "safe-llava";
+    safe_qwen: safevlm_safe_qwen::Processor, "safe-qwen";
+    safe_gem: safevlm_safe_gem::Processor, "safe-gem";
+}
+
+/// Names the first stage that differs by more than `tolerance` of its greatest value.
+fn stages_equal<F: Family>(dir: &Path, device: &Device, tolerance: f32)
+where
+    <F::Vision as VisionEncoder>::Pixels: PixelValues,
+{
+    let golden = Golden::read(dir);
+    let model = Checkpoint::<F>::load(dir, device);
+    for (nth, case) in golden.cases.iter().enumerate() {
+        let check = |stage: &str, ours: Option<Vec<f32>>| {
+            let what = format!("{stage} of case {nth} of {}", dir.display());
+            let reference = golden.stage(nth, stage);
+            assert_eq!(ours.is_some(), reference.is_some(), "{what}: one side has none");
+            if let (Some(ours), Some(reference)) = (ours, reference) {
+                assert_close(&what, &ours, &reference, tolerance);
+            }
+        };
+        let inputs = model.inputs(&case.conversation);
+        assert_eq!(inputs.sequences.row(0), case.prompt, "the prompt of case {nth} of {}", dir.display());
+        check("pixels", inputs.pixels.as_ref().map(PixelValues::values));
+        let visual = inputs.pixels.clone().map(|pixels| model.model.visual_tokens(pixels));
+        check("visual_tokens", visual.map(|visual| values(visual.states())));
+        let output = model.forward(&inputs);
+        check("hidden", Some(values(output.hidden.clone())));
+        check("guard", output.guard.clone().map(values));
+        check("logits", Some(model.last_logits(&output)));
+    }
+}
+
+/// The facade's prompt, greedy tokens and probabilities are the reference's.
+fn answers_equal(dir: &Path) {
+    let options = LoadOptions { device: DeviceSpec::Flex, ..LoadOptions::default() };
+    let model = SafeVlm::load(dir, &options).unwrap();
+    for (nth, case) in Golden::read(dir).cases.iter().enumerate() {
+        let what = format!("case {nth} of {}", dir.display());
+        let config = GenerationConfig { max_new_tokens: case.greedy.len(), ..GenerationConfig::default() };
+        let answer = model.chat(&case.conversation, &config, &mut |_| ()).unwrap();
+        assert_eq!(answer.prompt_tokens, case.prompt, "{what}: the prompt");
+        assert_eq!(answer.generated_tokens, case.greedy, "{what}: the answer");
+        let Some(guard) = &case.guard else {
+            assert!(answer.safety.is_none(), "{what}: a verdict without a guard or an image");
+            continue;
+        };
+        // Of several images, the most unsafe one counts.
+        let most = guard.iter().max_by(|a, b| b[0].total_cmp(&a[0])).unwrap();
+        let safety = answer.safety.unwrap();
+        let ours: Vec<f32> = safety.probabilities.values().copied().collect();
+        assert_close(&format!("{what}: probabilities"), &ours, most, 1e-4);
+
+        assert_guard_is_chat(&model, &case.conversation, &what);
+    }
+}
+
+/// The guard alone sees no text, and gives what a chat about the image without any text gives.
+fn assert_guard_is_chat(model: &SafeVlm, conversation: &Conversation, what: &str) {
+    let config = GenerationConfig { max_new_tokens: 1, ..GenerationConfig::default() };
+    let images: Vec<&RgbImage> = images(conversation);
+    // Images of different sizes in one batch.
+    for (image, alone) in images.iter().zip(model.guard(&images).unwrap()) {
+        let question = Conversation::new().user("", [Arc::new((*image).clone())]);
+        let asked = model.chat(&question, &config, &mut |_| ()).unwrap().safety.unwrap();
+        let [alone, asked] = [alone, asked].map(|verdict| verdict.probabilities.into_values().collect::<Vec<f32>>());
+        assert_close(&format!("{what}: the guard alone"), &alone, &asked, 1e-4);
+    }
+}
