@@ -26,14 +26,16 @@ fn a_recipe_is_read_with_its_defaults() {
 }
 
 #[test]
-fn the_committed_recipe_is_one() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/safe-smol.toml");
-    let recipe = Recipe::read(&path, &[]).unwrap();
-    assert_eq!(recipe.base, "safe-smol-base");
-    assert!(recipe.steps() > 0 && recipe.phase.iter().any(|phase| phase.stage == Stage::Joint));
-    // A checkpoint holds the recipe as JSON, and is refused when it differs.
-    let json = serde_json::to_string(&recipe).unwrap();
-    assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+fn the_committed_recipes_are_some() {
+    for name in ["safe-smol", "safe-smol-vision"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(format!("{name}.toml"));
+        let recipe = Recipe::read(&path, &[]).unwrap();
+        assert_eq!((recipe.name.as_str(), recipe.base.as_str()), (name, "safe-smol-base"));
+        assert!(recipe.steps() > 0 && recipe.phase.iter().any(|phase| phase.stage == Stage::Joint));
+        // A checkpoint holds the recipe as JSON, and is refused when it differs.
+        let json = serde_json::to_string(&recipe).unwrap();
+        assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+    }
 }
 
 #[test]
