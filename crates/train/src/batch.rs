@@ -33,6 +33,8 @@ pub struct Turn {
     pub answer: Vec<u32>,
     /// What the answer's tokens count beside those of other turns.
     pub weight: f32,
+    /// How many times that its first token counts, which decides between an answer and a refusal.
+    pub first_token: f32,
 }
 
 /// Examples made ready for a forward pass.
@@ -71,7 +73,8 @@ impl Batch {
                 let first = begin + turn.question.len() - 1;
                 predicting.extend((first..first + turn.answer.len()).map(|at| at as i32));
                 targets.extend(turn.answer.iter().map(|id| *id as i32));
-                weights.extend(turn.answer.iter().map(|_| turn.weight));
+                let times = std::iter::once(turn.first_token).chain(std::iter::repeat(1.0));
+                weights.extend(times.take(turn.answer.len()).map(|times| turn.weight * times));
                 begin += turn.question.len() + turn.answer.len();
             }
             if let Some(label) = example.label {

@@ -1,6 +1,5 @@
 //! Scenes to examples.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,13 +27,20 @@ impl Scenes for PictureSets {
     }
 }
 
+/// What answers count in the loss.
+pub(crate) struct Answers<'a> {
+    /// By their combination.
+    pub(crate) weight: &'a dyn Fn(Combination) -> f64,
+    /// How many times that the first token of each counts.
+    pub(crate) first_token: f64,
+}
+
 /// Makes examples of numbered scenes; the same number always gives the same example.
 pub(crate) struct Feed<'a> {
     pub(crate) sets: &'a dyn Scenes,
     pub(crate) processor: &'a Processor,
     pub(crate) config: &'a SafeSmolConfig,
     pub(crate) seed: u64,
-    pub(crate) weight: &'a BTreeMap<Combination, f64>,
 }
 
 impl Feed<'_> {
@@ -43,12 +49,16 @@ impl Feed<'_> {
         Ok(self.sets.scene(self.scene_seed(number))?)
     }
 
-    /// One example a scene, with all its questions; without `answers` it ends with the picture.
-    pub(crate) fn examples(&self, scenes: Range<usize>, answers: bool) -> Result<Vec<Example>, TrainError> {
+    /// One example a scene, with all its questions and answers; without `answers` it ends with the picture.
+    pub(crate) fn examples(
+        &self,
+        scenes: Range<usize>,
+        answers: Option<&Answers<'_>>,
+    ) -> Result<Vec<Example>, TrainError> {
         scenes.map(|number| self.example(number, answers)).collect()
     }
 
-    fn example(&self, number: usize, answers: bool) -> Result<Example, TrainError> {
+    fn example(&self, number: usize, answers: Option<&Answers<'_>>) -> Result<Example, TrainError> {
         let Scene { image, label_id, rows, .. } = self.scene(number)?;
         let image = Arc::new(image);
         let (mut stem, mut turns) = (Vec::new(), Vec::new());
@@ -57,9 +67,10 @@ impl Feed<'_> {
             stem = self.processor.prompt(&conversation)?;
             let last = stem.iter().rposition(|id| *id == self.config.image_token);
             let question = stem.split_off(last.map_or(0, |last| last + 1));
-            if answers {
-                let weight = self.weight.get(&row.combination).copied().unwrap_or(1.0) as f32;
-                turns.push(Turn { question, answer: self.processor.answer(&row.answer)?, weight });
+            if let Some(Answers { weight, first_token }) = answers {
+                let weight = weight(row.combination) as f32;
+                let answer = self.processor.answer(&row.answer)?;
+                turns.push(Turn { question, answer, weight, first_token: *first_token as f32 });
             }
         }
         Ok(Example { stem, turns, label: Some(label_id), image: Arc::unwrap_or_clone(image) })

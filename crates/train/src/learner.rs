@@ -1,13 +1,11 @@
 //! The training loop.
 
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use safevlm::{Cache, DeviceSpec, registry};
 use safevlm_data::{PictureSets, Split};
 use safevlm_family::{Family, LoadOptions, Loaded, read_json};
@@ -19,8 +17,9 @@ use crate::batch::{Batch, Example};
 use crate::checkpoint::{self, State};
 use crate::error::TrainError;
 use crate::export::export;
-use crate::feed::{Feed, Scenes};
+use crate::feed::{Answers, Feed, Scenes};
 use crate::ground::Grounding;
+use crate::log::{Sums, open_log, progress_bar, scene_bar};
 use crate::loss::joint_loss;
 use crate::optimizer::{Accumulated, GroupedAdamW, learning_rate, read};
 use crate::recipe::{LoraRecipe, Phase, Recipe, Stage};
@@ -37,20 +36,6 @@ pub struct Summary {
     pub seconds: f64,
     /// The trained weights.
     pub weights: PathBuf,
-}
-
-/// One line of the log.
-#[derive(Serialize)]
-struct Line<'a> {
-    step: usize,
-    phase: &'a str,
-    loss: f64,
-    language: Option<f64>,
-    guard: Option<f64>,
-    accuracy: Option<f64>,
-    gradient_norm: f64,
-    rate: f64,
-    seconds: f64,
 }
 
 /// Runs `recipe` on `device` from its latest checkpoint, or from the beginning, and writes the
@@ -81,16 +66,15 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
         let LoraRecipe { rank, alpha, targets } = &recipe.lora;
         model.language_model = model.language_model.attach_lora(targets, *rank, *alpha);
     }
-    let trainable = Trainable::find(&model, recipe.learning_rate.keys())?;
+    let trainable = Trainable::find(&model, recipe.learning_rate.keys(), recipe.vision_from)?;
     let mut optimizer = GroupedAdamW::new(recipe, trainable.clone());
     let mut first = 0;
     if let Some((path, state)) = checkpoint::latest(&recipe.output, recipe)? {
         (model, optimizer) = checkpoint::restore(&path, model, optimizer, &plain)?;
         first = state.step;
     }
-    model = trainable.apply(model);
 
-    let feed = Feed { sets, processor: &processor, config: &config, seed: recipe.seed, weight: &recipe.weight };
+    let feed = Feed { sets, processor: &processor, config: &config, seed: recipe.seed };
     let mut log = open_log(&recipe.output)?;
     let bar = progress_bar(recipe.steps(), first, progress);
     let (mut step, mut scenes, mut scene) = (0, 0, 0);
@@ -101,6 +85,7 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
             Stage::Guard | Stage::Joint => phase.steps * phase.batch,
         };
         let mut grounding = None;
+        model = trainable.only(|set| phase.trains(recipe, set)).apply(model);
         for at in 0..phase.steps {
             step += 1;
             if step <= first {
@@ -108,21 +93,27 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
             }
             device.seed(recipe.seed.wrapping_add(step as u64));
             let share = phase.rate * learning_rate(recipe, at, phase.steps);
-            let rates = recipe.learning_rate.iter().map(|(set, rate)| (set.clone(), rate * share)).collect();
+            let rates = recipe.learning_rate.iter().filter(|(set, _)| phase.trains(recipe, set));
+            let rates = rates.map(|(set, rate)| (set.clone(), rate * share)).collect();
             let (gradients, mut sums) = match phase.stage {
                 Stage::Ground => {
                     if grounding.is_none() {
                         let cached = first_scene..scene;
                         let shown = scene_bar(phase.scenes, progress);
-                        grounding = Some(Grounding::prepare(&feed, &model, cached, &device, &mut || shown.inc(1))?);
+                        let cut = recipe.vision_from.filter(|_| phase.trains(recipe, "vision"));
+                        let on_scene = &mut || shown.inc(1);
+                        grounding = Some(Grounding::prepare(&feed, &model, cut, cached, &device, on_scene)?);
                         shown.finish_and_clear();
                         scenes += phase.scenes;
                     }
-                    ground_step(&model, grounding.as_ref(), step, phase, &device)?
+                    ground_step(&model, recipe, grounding.as_ref(), step, phase, &device)?
                 }
                 Stage::Guard | Stage::Joint => {
                     let begin = first_scene + at * phase.batch;
-                    let mut examples = feed.examples(begin..begin + phase.batch, phase.stage == Stage::Joint)?;
+                    let weight = &|combination| phase.weight_of(recipe, combination);
+                    let answers = Answers { weight, first_token: phase.first_token };
+                    let answers = (phase.stage == Stage::Joint).then_some(&answers);
+                    let mut examples = feed.examples(begin..begin + phase.batch, answers)?;
                     scenes += examples.len();
                     // Rows of like length in one forward pass leave little padding.
                     examples.sort_by_key(Example::tokens);
@@ -167,37 +158,10 @@ fn load_base(base: &str, cache: &Cache, device: &Device, progress: bool) -> Resu
     Ok(Loaded::load(&dir, &config, &LoadOptions::default(), device)?)
 }
 
-/// Sums over one step.
-#[derive(Default)]
-struct Sums {
-    loss: f64,
-    language: Option<f64>,
-    guard: Option<f64>,
-    right: usize,
-    images: usize,
-    norm: f64,
-}
-
-impl Sums {
-    fn line<'a>(&self, step: usize, phase: &'a str, rate: f64, seconds: f64) -> Line<'a> {
-        let accuracy = (self.images > 0).then(|| self.right as f64 / self.images as f64);
-        let (loss, language, guard) = (self.loss, self.language, self.guard);
-        Line { step, phase, loss, language, guard, accuracy, gradient_norm: self.norm, rate, seconds }
-    }
-}
-
-impl Line<'_> {
-    fn message(&self) -> String {
-        let part = |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!("{name} {v:.3} "));
-        let Some(accuracy) = self.accuracy else { return format!("{} loss {:.3}", self.phase, self.loss) };
-        let (answer, guard) = (part("answer", self.language), part("guard", self.guard));
-        format!("{} {answer}{guard}accuracy {accuracy:.2}", self.phase)
-    }
-}
-
 /// Gradients of the grounding loss.
 fn ground_step(
     model: &SafeSmol,
+    recipe: &Recipe,
     grounding: Option<&Grounding>,
     step: usize,
     phase: &Phase,
@@ -205,7 +169,13 @@ fn ground_step(
 ) -> Result<(GradientsParams, Sums), TrainError> {
     let mut sums = Sums::default();
     let Some(grounding) = grounding else { return Ok((GradientsParams::new(), sums)) };
-    let loss = grounding.loss(model, step, phase.batch, device);
+    let drawn = grounding.draw(step, phase.batch);
+    let losses = grounding.losses(model, &drawn, phase.trains(recipe, "guard"), device);
+    sums.count(losses.guard_logits.as_ref(), &grounding.labels(&drawn))?;
+    for (sum, loss) in [(&mut sums.language, &losses.language), (&mut sums.guard, &losses.guard)] {
+        *sum = loss.clone().map(|loss| read(loss.detach())).transpose()?;
+    }
+    let Some(loss) = losses.joint(recipe.safety_loss_lambda) else { return Ok((GradientsParams::new(), sums)) };
     sums.loss = read(loss.clone().detach())?;
     Ok((GradientsParams::from_grads(loss.backward(), model), sums))
 }
@@ -230,14 +200,7 @@ fn joint_step(
         let images: Vec<_> = part.iter().map(|example| &example.image).collect();
         let features = model.vision.encode(feed.processor.pixels(&images, device)?);
         let mut losses = joint_loss(model, batch, features, device)?;
-        if let Some(logits) = &losses.guard_logits {
-            let [_, classes] = logits.dims();
-            let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
-            let values = values.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
-            let guesses = values.chunks(classes).map(safevlm_nn::sampler::argmax);
-            sums.right += guesses.zip(&batch.labels).filter(|(guess, label)| *guess as i32 == **label).count();
-            sums.images += batch.labels.len();
-        }
+        sums.count(losses.guard_logits.as_ref(), &batch.labels)?;
         let weights: f32 = batch.weights.iter().sum();
         for (sum, loss, share) in [
             (&mut sums.language, &mut losses.language, f64::from(weights / all_weights)),
@@ -254,29 +217,4 @@ fn joint_step(
         }
     }
     Ok((gradients.take(), sums))
-}
-
-fn scene_bar(scenes: usize, shown: bool) -> ProgressBar {
-    let bar = if shown { ProgressBar::new(scenes as u64) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("encoding {bar:24} {pos}/{len} scenes [{eta} left]") {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn open_log(output: &Path) -> Result<File, TrainError> {
-    let write = |source| TrainError::Write { path: output.to_owned(), source };
-    std::fs::create_dir_all(output).map_err(write)?;
-    OpenOptions::new().create(true).append(true).open(output.join("log.jsonl")).map_err(write)
-}
-
-fn progress_bar(steps: usize, first: usize, shown: bool) -> ProgressBar {
-    let bar = if shown { ProgressBar::new(steps as u64) } else { ProgressBar::hidden() };
-    let template = "{bar:24} {pos}/{len} {msg} [{elapsed}, {eta} left]";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_position(first as u64);
-    bar.reset_eta();
-    bar
 }

@@ -8,6 +8,7 @@ mod export;
 mod feed;
 mod ground;
 mod learner;
+mod log;
 mod loss;
 mod optimizer;
 mod recipe;

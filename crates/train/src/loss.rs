@@ -9,7 +9,7 @@ use crate::batch::Batch;
 /// The parts of the loss of one batch; each is a (weighted) mean, `[1]`.
 #[derive(Debug)]
 pub struct Losses {
-    /// Cross-entropy of the answer tokens; none where no answers are trained.
+    /// Cross-entropy of the answer tokens, in grounding of the words; none where no answers are trained.
     pub language: Option<Tensor<1>>,
     /// Cross-entropy of the classes; none without labels.
     pub guard: Option<Tensor<1>>,
@@ -63,7 +63,7 @@ pub fn joint_loss<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead>(
 }
 
 /// Cross-entropy of each row of `logits` (`[rows, classes]`) at its target class, `[rows]`.
-fn surprise(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
+pub(crate) fn surprise(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
     let picked = indices(targets, device).reshape([targets.len(), 1]);
     log_softmax(logits, 1).gather(1, picked).neg().reshape([targets.len()])
 }

@@ -56,8 +56,8 @@ impl GroupedAdamW {
         Self { trainable, weight_decay, clip_norm: recipe.clip_norm, moments: BTreeMap::new() }
     }
 
-    /// One step with the `gradients` of a loss; `rates` gives each set's learning rate. Returns the
-    /// global norm before clipping.
+    /// One step with the `gradients` of a loss; `rates` gives each set's learning rate, and a set without one
+    /// stays as it is. Returns the global norm before clipping.
     ///
     /// # Errors
     ///
@@ -73,7 +73,8 @@ impl GroupedAdamW {
         let norm = norm.sum.map_or(Ok(0.0), read)?.sqrt();
         let scale = if norm > self.clip_norm { self.clip_norm / norm } else { 1.0 };
         let sets = self.trainable.sets.iter();
-        let rates = sets.flat_map(|(set, ids)| ids.iter().map(|id| (*id, rates[set]))).collect();
+        let rates = sets.filter_map(|(set, ids)| Some((ids, *rates.get(set)?)));
+        let rates = rates.flat_map(|(ids, rate)| ids.iter().map(move |id| (*id, rate))).collect();
         let model = model.map(&mut Update { optimizer: self, gradients, rates, scale, path: Vec::new() });
         Ok((model, norm))
     }

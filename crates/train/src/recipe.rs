@@ -36,6 +36,10 @@ pub struct Recipe {
     /// Highest learning rate of each trained set: `vision`, `projector`, `guard`, `lora`. A set that
     /// is not named stays frozen.
     pub learning_rate: BTreeMap<String, f64>,
+    /// First block of the vision encoder that the set `vision` holds; the head is in it too. Whatever
+    /// stands before it stays frozen, and grounding computes it once a scene.
+    #[serde(default)]
+    pub vision_from: Option<usize>,
     /// What the answers of each combination count in the loss; 1 where it is not named.
     #[serde(default)]
     pub weight: BTreeMap<Combination, f64>,
@@ -78,18 +82,41 @@ pub struct Phase {
     /// Multiplies the learning rates in this phase.
     #[serde(default = "unit")]
     pub rate: f64,
+    /// Which of the trained sets learn in this phase; all where it is not given.
+    #[serde(default)]
+    pub sets: Option<Vec<String>>,
+    /// What the answers of each combination count in this phase, instead of the recipe's `weight`.
+    #[serde(default)]
+    pub weight: BTreeMap<Combination, f64>,
+    /// How many times that an answer's first token counts, which decides between an answer and a refusal.
+    #[serde(default = "unit")]
+    pub first_token: f64,
 }
 
 /// What a phase trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// The projector alone learns to write the names of things as word embeddings.
+    /// The projector, with the vision encoder's last blocks and the guard where the recipe trains them, learns
+    /// to write the names of things as word embeddings, without the language model.
     Ground,
     /// The guard's loss alone; sequences end with the image, which makes a step several times cheaper.
     Guard,
     /// The joint loss: answers and guard.
     Joint,
+}
+
+impl Phase {
+    /// Whether the set learns in this phase of `recipe`.
+    pub fn trains(&self, recipe: &Recipe, set: &str) -> bool {
+        recipe.learning_rate.contains_key(set)
+            && self.sets.as_ref().is_none_or(|sets| sets.iter().any(|own| own == set))
+    }
+
+    /// What an answer counts in this phase of `recipe`.
+    pub fn weight_of(&self, recipe: &Recipe, combination: Combination) -> f64 {
+        self.weight.get(&combination).or(recipe.weight.get(&combination)).copied().unwrap_or(1.0)
+    }
 }
 
 fn one() -> usize {
@@ -142,14 +169,22 @@ impl Recipe {
         for (set, rate) in &self.learning_rate {
             positive(&format!("learning_rate.{set}"), *rate > 0.0 && rate.is_finite())?;
         }
-        for (combination, weight) in &self.weight {
+        let weights = self.phase.iter().flat_map(|phase| &phase.weight).chain(&self.weight);
+        for (combination, weight) in weights {
             positive(&format!("weight.{}", combination.as_str()), *weight > 0.0 && weight.is_finite())?;
+        }
+        if self.learning_rate.contains_key("vision") != self.vision_from.is_some() {
+            return Err("learning_rate.vision and vision_from go together: give both or neither".to_owned());
         }
         for phase in &self.phase {
             positive("phase.batch", phase.batch > 0)?;
             positive("phase.micro_batch", phase.micro_batch > 0)?;
             positive("phase.scenes", phase.scenes > 0)?;
             positive("phase.rate", phase.rate > 0.0 && phase.rate.is_finite())?;
+            positive("phase.first_token", phase.first_token > 0.0 && phase.first_token.is_finite())?;
+            if let Some(set) = phase.sets.iter().flatten().find(|set| !self.learning_rate.contains_key(*set)) {
+                return Err(format!("phase.sets names {set}, which has no learning_rate"));
+            }
         }
         match self.learning_rate.is_empty() || self.phase.is_empty() {
             true => Err("at least one learning_rate and one phase are needed".to_owned()),

@@ -16,18 +16,30 @@ pub struct Trainable {
 
 impl Trainable {
     /// Finds the parameters of the named sets: `lora` is every adapter, any other name the module
-    /// field of that name without adapters.
+    /// field of that name without adapters. Of `vision`, the stem and the blocks before `vision_from`
+    /// are left out. Two kinds of tensors belong to no set: the statistics of batch norms, which are no
+    /// parameters, and depthwise kernels, a hundredth of the encoder, whose gradients Burn computes channel by
+    /// channel.
     ///
     /// # Errors
     ///
     /// If a set has no parameters in `model`.
-    pub fn find<'a>(model: &impl Module, names: impl IntoIterator<Item = &'a String>) -> Result<Self, TrainError> {
+    pub fn find<'a>(
+        model: &impl Module,
+        names: impl IntoIterator<Item = &'a String>,
+        vision_from: Option<usize>,
+    ) -> Result<Self, TrainError> {
         let paths = parameter_paths(model);
         let mut sets = BTreeMap::new();
         for name in names {
             let belongs = |path: &str| match path.contains(".lora.") {
                 true => name == "lora",
-                false => path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.')),
+                false => {
+                    path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
+                        && !path.contains(".running_")
+                        && !path.ends_with("depthwise_conv.weight")
+                        && !vision_from.is_some_and(|first| before(path, first))
+                }
             };
             let ids: Vec<ParamId> = paths.iter().filter(|(path, _)| belongs(path)).map(|(_, id)| *id).collect();
             if ids.is_empty() {
@@ -36,6 +48,12 @@ impl Trainable {
             sets.insert(name.clone(), ids);
         }
         Ok(Self { sets })
+    }
+
+    /// Those of the sets that `wanted` is true of.
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let sets = self.sets.iter().filter(|(name, _)| wanted(name));
+        Self { sets: sets.map(|(name, ids)| (name.clone(), ids.clone())).collect() }
     }
 
     /// Freezes everything in `model` but the trained sets.
@@ -48,6 +66,14 @@ impl Trainable {
     pub(crate) fn paths(&self, model: &impl Module) -> BTreeSet<String> {
         let trained = |id: &ParamId| self.sets.values().flatten().any(|own| own == id);
         parameter_paths(model).into_iter().filter(|(_, id)| trained(id)).map(|(path, _)| path).collect()
+    }
+}
+
+/// Whether `path` lies in the vision encoder before the block `first`.
+fn before(path: &str, first: usize) -> bool {
+    match path.strip_prefix("vision.blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok()) {
+        Some(block) => block < first,
+        None => path.starts_with("vision.conv_stem."),
     }
 }
 

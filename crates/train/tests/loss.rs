@@ -13,12 +13,16 @@ fn example(before: &[u32], after: &[u32], answer: &[u32], label: Option<usize>) 
     asked(before, &[(after, answer, 1.0)], label)
 }
 
+/// What an answer's first token counts beside the others.
+const FIRST: f32 = 3.0;
+
 /// One picture with several questions and answers, and what each counts.
 fn asked(before: &[u32], turns: &[(&[u32], &[u32], f32)], label: Option<usize>) -> Example {
     let turn = |(question, answer, weight): &(&[u32], &[u32], f32)| Turn {
         question: question.to_vec(),
         answer: answer.to_vec(),
         weight: *weight,
+        first_token: FIRST,
     };
     let turns = turns.iter().filter(|(_, answer, _)| !answer.is_empty()).map(turn).collect();
     Example { stem: [before, &[IMAGE; TOKENS]].concat(), turns, label, image: RgbImage::new(1, 1) }
@@ -71,7 +75,8 @@ fn the_loss_equals_one_by_hand() {
             let logits: Vec<&[f32]> = logits.chunks(IMAGE as usize).collect();
             let first = example.stem.len() + turn.question.len() - 1;
             for (at, token) in turn.answer.iter().enumerate() {
-                answers.push((surprise(logits[first + at], *token as usize), f64::from(turn.weight)));
+                let weight = if at == 0 { turn.weight * FIRST } else { turn.weight };
+                answers.push((surprise(logits[first + at], *token as usize), f64::from(weight)));
             }
             guard = output.guard;
         }

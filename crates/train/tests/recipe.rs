@@ -26,14 +26,16 @@ fn a_recipe_is_read_with_its_defaults() {
 }
 
 #[test]
-fn the_committed_recipe_is_one() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/safe-smol.toml");
-    let recipe = Recipe::read(&path, &[]).unwrap();
-    assert_eq!(recipe.base, "safe-smol-base");
-    assert!(recipe.steps() > 0 && recipe.phase.iter().any(|phase| phase.stage == Stage::Joint));
-    // A checkpoint holds the recipe as JSON, and is refused when it differs.
-    let json = serde_json::to_string(&recipe).unwrap();
-    assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+fn the_committed_recipes_are_some() {
+    for name in ["safe-smol", "safe-smol-vision"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(format!("{name}.toml"));
+        let recipe = Recipe::read(&path, &[]).unwrap();
+        assert_eq!((recipe.name.as_str(), recipe.base.as_str()), (name, "safe-smol-base"));
+        assert!(recipe.steps() > 0 && recipe.phase.iter().any(|phase| phase.stage == Stage::Joint));
+        // A checkpoint holds the recipe as JSON, and is refused when it differs.
+        let json = serde_json::to_string(&recipe).unwrap();
+        assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+    }
 }
 
 #[test]
@@ -46,6 +48,19 @@ fn overrides_reach_dotted_keys() {
     assert_eq!(recipe.learning_rate["guard"], 1e-2);
     assert_eq!((recipe.seed, recipe.lora.rank, recipe.weight[&Combination::Sss]), (9, 4, 3.0));
     assert_eq!((recipe.output.as_path(), recipe.name.as_str()), (Path::new("runs/other"), "a b"));
+}
+
+#[test]
+fn a_phase_has_sets_and_weights_of_its_own() {
+    let weighted = RECIPE.replace("[lora]", "[weight]\nSSS = 2.0\nUSU = 1.5\n\n[lora]");
+    let recipe = recipe(&format!("{weighted}sets = [\"lora\"]\n[phase.weight]\nSSS = 3.0"), &[]).unwrap();
+    let phase = &recipe.phase[0];
+    let trained = ["projector", "guard", "lora", "vision"].map(|set| phase.trains(&recipe, set));
+    assert_eq!(trained, [false, false, true, false]);
+    let weights = [Combination::Sss, Combination::Usu, Combination::Uuu].map(|c| phase.weight_of(&recipe, c));
+    assert_eq!(weights, [3.0, 1.5, 1.0]);
+    let every = support::recipe(RECIPE, &[]).unwrap();
+    assert!(every.phase[0].trains(&every, "guard") && !every.phase[0].trains(&every, "vision"));
 }
 
 #[test]
@@ -92,11 +107,21 @@ fn values_that_cannot_train_are_named() {
         let message = message(RECIPE, &[given]);
         assert!(message.contains(reason), "{given}: {message}");
     }
-    for (key, value) in [("batch", "0"), ("micro_batch", "0"), ("scenes", "0"), ("rate", "0.0")] {
+    for (key, value) in [("batch", "0"), ("micro_batch", "0"), ("scenes", "0"), ("rate", "0.0"), ("first_token", "0.0")]
+    {
         let text = RECIPE.replace("batch = 2\n", if key == "batch" { "" } else { "batch = 2\n" });
         let message = message(&format!("{text}{key} = {value}"), &[]);
         assert!(message.contains(&format!("phase.{key} must be above 0")), "{message}");
     }
+    let of_phase = format!("{RECIPE}\n[phase.weight]\nSSU = -1.0");
+    assert!(message(&of_phase, &[]).contains("weight.SSU must be above 0"));
+    let unknown = format!("{RECIPE}\nsets = [\"lora\", \"vision\"]");
+    assert!(message(&unknown, &[]).contains("phase.sets names vision, which has no learning_rate"));
+    let together = "learning_rate.vision and vision_from go together";
+    assert!(message(&format!("vision_from = 1\n{RECIPE}"), &[]).contains(together));
+    let vision = RECIPE.replace("guard = 1e-2", "guard = 1e-2\nvision = 1e-2");
+    assert!(message(&vision, &[]).contains(together));
+    assert_eq!(recipe(&format!("vision_from = 1\n{vision}"), &[]).unwrap().vision_from, Some(1));
     let weighted = RECIPE.replace("[lora]", "[weight]\nUSU = 0.0\n\n[lora]");
     assert!(message(&weighted, &[]).contains("weight.USU must be above 0"));
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use safevlm_core::DeviceSpec;
 use safevlm_data::{DataError, PictureSets, Scene, Split};
 use safevlm_train::{Recipe, Scenes, Summary, TrainError, run_on};
-use safevlm_weights::{SafetensorsDir, TensorSource};
+use safevlm_weights::{PeftAdapter, SafetensorsDir, TensorSource};
 use serde_json::Value;
 use support::{RECIPE, recipe, write_model};
 use tempfile::TempDir;
@@ -35,6 +35,10 @@ stage = "joint"
 steps = 4
 batch = 2
 "#;
+
+/// Trained tensors of the encoder from block 1 on: of four convolutions the weight and the norm's scale and shift,
+/// but for the depthwise kernel.
+const VISION: usize = 4 * 3 - 1;
 
 /// Scenes that cannot be had from a number on, as if the run were killed there.
 struct Until<'a> {
@@ -106,7 +110,8 @@ fn learns(root: &Path, sets: &PictureSets) {
 
 fn resumes(root: &Path, sets: &PictureSets) {
     let joint = RECIPE.find("[[phase]]").unwrap();
-    let text = format!("{}{STAGES}", &RECIPE[..joint]);
+    let text = format!("vision_from = 1\n{}{STAGES}", &RECIPE[..joint]);
+    let text = text.replace("guard = 1e-2", "guard = 1e-2\nvision = 1e-3");
     let whole = recipe_in(root, "whole", &text);
     let summary = train(&whole, sets).unwrap();
     assert_eq!((summary.steps, summary.scenes), (6, 3 + 5 * 2));
@@ -131,8 +136,10 @@ fn resumes(root: &Path, sets: &PictureSets) {
     assert_eq!(bytes(&killed), bytes(&whole), "a resumed run ends elsewhere");
     let exported = SafetensorsDir::open(&whole.output.join("trained.safetensors")).unwrap().names();
     let adapters = exported.iter().filter(|name| name.contains(".lora_")).count();
-    assert_eq!((exported.len(), adapters), (4 + 4 + 2 * 2 * 2, 2 * 2 * 2), "{exported:?}");
+    assert_eq!((exported.len(), adapters), (4 + 4 + 2 * 2 * 2 + VISION, 2 * 2 * 2), "{exported:?}");
     assert!(exported.iter().any(|name| name == "language_model.model.layers.1.mlp.down_proj.lora_B.weight"));
+
+    overlays(root, &whole);
 
     // A finished run has nothing left to do, another recipe must not go on from it, a damaged
     // checkpoint is named.
@@ -156,4 +163,31 @@ fn resumes(root: &Path, sets: &PictureSets) {
         assert!(error.to_string().contains("remove it to begin again"), "{file}: {error}");
         fs::write(&path, whole).unwrap();
     }
+}
+
+/// The export, laid over the base model as an import does, is the trained model: what was trained of the
+/// encoder comes from the run, the rest and every statistic from the base.
+fn overlays(root: &Path, recipe: &Recipe) {
+    let read = |source: &dyn TensorSource, name: &str| source.read_f32(name).unwrap();
+    let base = SafetensorsDir::open(&root.join("base")).unwrap();
+    let exported = SafetensorsDir::open(&recipe.output.join("trained.safetensors")).unwrap();
+    let trained = SafetensorsDir::open(&recipe.output.join("checkpoint-000006/trained.safetensors")).unwrap();
+    let adapter = PeftAdapter::scaled(exported);
+    let merged = adapter.merge(&base).unwrap();
+    let mut learned = 0;
+    for name in base.names().iter().filter(|name| name.starts_with("vision_tower.")) {
+        let field = name.replacen("vision_tower.", "vision.", 1);
+        match trained.info(&field) {
+            Some(_) => {
+                assert!(!name.contains("running_") && !name.contains("blocks.0") && !name.contains("conv_stem"));
+                assert_ne!(read(&merged, name), read(&base, name), "{name} did not learn");
+                for (ours, theirs) in read(&merged, name).iter().zip(read(&trained, &field)) {
+                    assert!((ours - theirs).abs() <= 1e-3 * theirs.abs().max(1e-3), "{name}: {ours} {theirs}");
+                }
+                learned += 1;
+            }
+            None => assert_eq!(read(&merged, name), read(&base, name), "{name}"),
+        }
+    }
+    assert_eq!(learned, VISION);
 }

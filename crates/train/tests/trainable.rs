@@ -11,6 +11,7 @@ use safevlm_core::RgbImage;
 use safevlm_nn::{AttachLora, Linear, LinearConfig, VisionEncoder};
 use safevlm_safe_smol::SafeSmol;
 use safevlm_train::{Batch, Example, GroupedAdamW, TrainError, Trainable, Turn, joint_loss, parameter_paths};
+use safevlm_weights::collect_module;
 use support::{IMAGE, RECIPE, TOKENS, flex, model, recipe, values};
 
 fn names(sets: &[&str]) -> Vec<String> {
@@ -21,7 +22,7 @@ fn names(sets: &[&str]) -> Vec<String> {
 fn gradients(model: &SafeSmol, device: &Device) -> GradientsParams {
     let example = |label| Example {
         stem: [&[1, 2][..], &[IMAGE; TOKENS]].concat(),
-        turns: vec![Turn { question: vec![3], answer: vec![4, 5], weight: 1.0 }],
+        turns: vec![Turn { question: vec![3], answer: vec![4, 5], weight: 1.0, first_token: 1.0 }],
         label: Some(label),
         image: RgbImage::new(1, 1),
     };
@@ -59,13 +60,13 @@ fn gradients_reach_exactly_the_named_sets() {
         if sets.contains(&"lora") {
             model.language_model = model.language_model.attach_lora(&targets, 2, 4.0);
         }
-        let trainable = Trainable::find(&model, &names(sets)).unwrap();
+        let trainable = Trainable::find(&model, &names(sets), None).unwrap();
         let model = trainable.apply(model);
         let expected: BTreeSet<String> = parameter_paths(&model)
             .into_iter()
             .map(|(path, _)| path)
-            // ImageNet's statistics are never trained.
-            .filter(|path| !path.contains("running_"))
+            // ImageNet's statistics and depthwise kernels are never trained.
+            .filter(|path| !path.contains("running_") && !path.ends_with("depthwise_conv.weight"))
             .filter(|path| match path.contains(".lora.") {
                 true => sets.contains(&"lora"),
                 false => sets.iter().any(|set| path.starts_with(&format!("{set}."))),
@@ -74,8 +75,32 @@ fn gradients_reach_exactly_the_named_sets() {
         assert!(expected.len() >= 4, "{sets:?}: {expected:?}");
         assert_eq!(reached(&model, &device), expected, "{sets:?}");
         let ids: usize = trainable.sets.values().map(Vec::len).sum();
-        assert!(ids >= expected.len());
+        assert_eq!(ids, expected.len());
     }
+}
+
+#[test]
+fn of_the_encoder_the_last_blocks_learn_and_no_statistics_change() {
+    let device = flex().autodiff();
+    let model = model(1, &device);
+    let trainable = Trainable::find(&model, &names(&["vision"]), Some(1)).unwrap();
+    let model = trainable.apply(model);
+    let layer = |conv: &str| ["weight", "norm.weight", "norm.bias"].map(|part| format!("vision.{conv}.{part}"));
+    let convs = ["blocks.1.expand_conv", "blocks.1.depthwise_conv", "blocks.1.project_conv", "conv_head"];
+    let mut expected: BTreeSet<String> = convs.into_iter().flat_map(layer).collect();
+    expected.remove("vision.blocks.1.depthwise_conv.weight");
+    assert_eq!(reached(&model, &device), expected);
+
+    let all = |model: &SafeSmol| collect_module(&model.vision).unwrap();
+    let before = all(&model);
+    let recipe = recipe(RECIPE, &["weight_decay=0.1"]).unwrap();
+    let gradients = gradients(&model, &device);
+    let rates = BTreeMap::from([("vision".to_owned(), 0.1)]);
+    let (model, _) = GroupedAdamW::new(&recipe, trainable).step(model, gradients, &rates).unwrap();
+    let after = all(&model);
+    let moved = before.iter().zip(after.iter()).filter(|((_, _, old), (_, _, new))| old != new);
+    let moved: BTreeSet<String> = moved.map(|((name, ..), _)| format!("vision.{name}")).collect();
+    assert_eq!(moved, expected);
 }
 
 #[test]
@@ -98,7 +123,7 @@ fn adapters_stand_beside_the_named_layers_only() {
 fn a_set_without_parameters_is_an_error() {
     let model = model(1, &flex());
     for set in ["lora", "visoin", "vis", "", "vision.stem"] {
-        let error = Trainable::find(&model, &names(&["guard", set])).unwrap_err();
+        let error = Trainable::find(&model, &names(&["guard", set]), None).unwrap_err();
         assert!(matches!(error, TrainError::EmptySet { .. }), "{set}");
         assert!(error.to_string().contains(&format!("`{set}`")), "{error}");
     }
@@ -116,7 +141,7 @@ fn two_steps(clip_norm: &str) -> ([f32; 2], [f32; 2], [f64; 2]) {
     let recipe = recipe(RECIPE, &[clip_norm, "weight_decay=0"]).unwrap();
     let one = || LinearConfig::new(1, 1).with_bias(false).init(&device);
     let mut model = Two { a: one(), b: one() };
-    let trainable = Trainable::find(&model, &names(&["a", "b"])).unwrap();
+    let trainable = Trainable::find(&model, &names(&["a", "b"]), None).unwrap();
     let mut optimizer = GroupedAdamW::new(&recipe, trainable);
     let rates = BTreeMap::from([("a".to_owned(), 0.1), ("b".to_owned(), 0.01)]);
     let read = |model: &Two| [&model.a, &model.b].map(|layer| values(layer.weight.val())[0]);

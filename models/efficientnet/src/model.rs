@@ -55,10 +55,30 @@ impl EfficientNet {
     /// - pixels `[batch, 3, height, width]`, normalised to -1..=1
     /// - output `[batch, head_width, height / 32, width / 32]`, sides rounded up
     pub fn forward_features(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let mut x = relu6(self.conv_stem.forward(pixels));
-        for block in &self.blocks {
-            x = block.forward(x);
-        }
+        self.forward_from(self.forward_until(pixels, self.blocks.len()), self.blocks.len())
+    }
+
+    /// The first half of [`forward_features`](Self::forward_features): all before the block `cut`.
+    /// Where only the rest is trained, its result need not be computed twice.
+    ///
+    /// # Shapes
+    ///
+    /// - pixels `[batch, 3, height, width]`, normalised to -1..=1
+    /// - output `[batch, width of the block before, its height, its width]`; Lite0 before block 11 has
+    ///   `[batch, 112, 14, 14]`
+    pub fn forward_until(&self, pixels: Tensor<4>, cut: usize) -> Tensor<4> {
+        let stem = relu6(self.conv_stem.forward(pixels));
+        self.blocks.iter().take(cut).fold(stem, |x, block| block.forward(x))
+    }
+
+    /// The second half: the block `cut`, those behind it, and the head.
+    ///
+    /// # Shapes
+    ///
+    /// - map as [`forward_until`](Self::forward_until) returns it for the same `cut`
+    /// - output as of [`forward_features`](Self::forward_features)
+    pub fn forward_from(&self, map: Tensor<4>, cut: usize) -> Tensor<4> {
+        let x = self.blocks.iter().skip(cut).fold(map, |x, block| block.forward(x));
         relu6(self.conv_head.forward(x))
     }
 
@@ -79,14 +99,24 @@ impl EfficientNet {
 }
 
 impl EfficientNet {
-    /// The last feature map as tokens, rows of it one after another.
+    /// The last feature map as tokens.
     ///
     /// # Shapes
     ///
     /// - pixels `[images, 3, image_size, image_size]`
     /// - output `[images, places, head_width]`
     pub fn features(&self, pixels: Tensor<4>) -> Tensor<3> {
-        self.forward_features(pixels).flatten::<3>(2, 3).swap_dims(1, 2)
+        Self::tokens(self.forward_features(pixels))
+    }
+
+    /// A feature map as tokens, rows of it one after another.
+    ///
+    /// # Shapes
+    ///
+    /// - map `[images, width, rows, columns]`
+    /// - output `[images, rows · columns, width]`
+    pub fn tokens(map: Tensor<4>) -> Tensor<3> {
+        map.flatten::<3>(2, 3).swap_dims(1, 2)
     }
 }
 
@@ -244,6 +274,25 @@ mod tests {
     fn published_sizes_have_timms_number_of_values() {
         let sizes = PRESETS.map(|preset| preset.config().init(&Device::flex()).num_params());
         assert_eq!(sizes, [4_694_024, 5_470_344, 6_150_168, 8_273_768, 13_118_936]);
+    }
+
+    #[test]
+    fn cut_anywhere_the_halves_make_the_whole() {
+        let config = EfficientNetConfig::from_hf(&serde_json::json!({
+            "stem_width": 4, "head_width": 8, "num_classes": 0, "image_size": 20, "crop_pct": 1.0,
+            "interpolation": "bilinear", "stages": [
+                { "repeats": 1, "kernel": 3, "stride": 1, "expansion": 1, "width": 4 },
+                { "repeats": 2, "kernel": 5, "stride": 2, "expansion": 2, "width": 6 },
+            ],
+        }));
+        let device = Device::flex();
+        let model = config.unwrap().init(&device);
+        let pixels = Tensor::random([2, 3, 20, 20], burn::tensor::Distribution::Uniform(-1.0, 1.0), &device);
+        let whole = model.forward_features(pixels.clone()).into_data();
+        for cut in 0..=model.blocks.len() {
+            let halves = model.forward_from(model.forward_until(pixels.clone(), cut), cut);
+            assert_eq!(halves.into_data(), whole, "cut before block {cut}");
+        }
     }
 
     #[test]

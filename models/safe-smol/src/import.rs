@@ -21,7 +21,8 @@ use crate::keys::checkpoint_name;
 use crate::processor::IMAGE_TOKEN;
 use crate::trained::Parts;
 
-/// The trained part: projector, guard and the language model's adapters, in half precision.
+/// The trained part: projector, guard, the language model's adapters and what a recipe trains of the vision
+/// encoder, in half precision.
 pub const TRAINED: &[u8] = include_bytes!("../weights/safe-smol.safetensors");
 
 /// SmolLM2's own template without its default system prompt: the picture comes first, so that its

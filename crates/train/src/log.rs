@@ -1,0 +1,89 @@
+//! What a run tells while it goes: a line of JSON a step, and a progress line.
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::error::TrainError;
+
+/// One line of the log.
+#[derive(Serialize)]
+pub(crate) struct Line<'a> {
+    step: usize,
+    phase: &'a str,
+    loss: f64,
+    language: Option<f64>,
+    guard: Option<f64>,
+    accuracy: Option<f64>,
+    gradient_norm: f64,
+    rate: f64,
+    seconds: f64,
+}
+
+/// Sums over one step.
+#[derive(Default)]
+pub(crate) struct Sums {
+    pub(crate) loss: f64,
+    pub(crate) language: Option<f64>,
+    pub(crate) guard: Option<f64>,
+    right: usize,
+    images: usize,
+    pub(crate) norm: f64,
+}
+
+impl Sums {
+    /// Counts the images whose most probable class is the right one.
+    pub(crate) fn count(&mut self, logits: Option<&Tensor<2>>, labels: &[i32]) -> Result<(), TrainError> {
+        let Some(logits) = logits else { return Ok(()) };
+        let [_, classes] = logits.dims();
+        let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
+        let values = values.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
+        let guesses = values.chunks(classes).map(safevlm_nn::sampler::argmax);
+        self.right += guesses.zip(labels).filter(|(guess, label)| *guess as i32 == **label).count();
+        self.images += labels.len();
+        Ok(())
+    }
+
+    pub(crate) fn line<'a>(&self, step: usize, phase: &'a str, rate: f64, seconds: f64) -> Line<'a> {
+        let accuracy = (self.images > 0).then(|| self.right as f64 / self.images as f64);
+        let (loss, language, guard) = (self.loss, self.language, self.guard);
+        Line { step, phase, loss, language, guard, accuracy, gradient_norm: self.norm, rate, seconds }
+    }
+}
+
+impl Line<'_> {
+    pub(crate) fn message(&self) -> String {
+        let part = |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!("{name} {v:.3} "));
+        let Some(accuracy) = self.accuracy else { return format!("{} loss {:.3}", self.phase, self.loss) };
+        let (answer, guard) = (part("answer", self.language), part("guard", self.guard));
+        format!("{} {answer}{guard}accuracy {accuracy:.2}", self.phase)
+    }
+}
+
+pub(crate) fn scene_bar(scenes: usize, shown: bool) -> ProgressBar {
+    let bar = if shown { ProgressBar::new(scenes as u64) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("encoding {bar:24} {pos}/{len} scenes [{eta} left]") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+pub(crate) fn open_log(output: &Path) -> Result<File, TrainError> {
+    let write = |source| TrainError::Write { path: output.to_owned(), source };
+    std::fs::create_dir_all(output).map_err(write)?;
+    OpenOptions::new().create(true).append(true).open(output.join("log.jsonl")).map_err(write)
+}
+
+pub(crate) fn progress_bar(steps: usize, first: usize, shown: bool) -> ProgressBar {
+    let bar = if shown { ProgressBar::new(steps as u64) } else { ProgressBar::hidden() };
+    let template = "{bar:24} {pos}/{len} {msg} [{elapsed}, {eta} left]";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_position(first as u64);
+    bar.reset_eta();
+    bar
+}
