@@ -137,3 +137,26 @@ fn assert_guard_is_chat(model: &SafeVlm, conversation: &Conversation, what: &str
         assert_close(&format!("{what}: the guard alone"), &alone, &asked, 1e-4);
     }
 }
+
+/// What memory there is decides before anything is loaded, where the system tells it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_that_needs_more_memory_than_there_is_gets_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = golden_folders("safe-llava");
+    let tiny = folders.iter().find(|folder| folder.ends_with("tiny")).unwrap();
+    for entry in std::fs::read_dir(tiny).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let file = dir.path().join("config.json");
+    let mut config = safevlm_family::read_json(&file).unwrap();
+    config["text_config"]["max_position_embeddings"] = 16_000_000.into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let options = |context| LoadOptions { device: DeviceSpec::Flex, context, ..LoadOptions::default() };
+    // All attention scores of so long a context would take terabytes.
+    let error = SafeVlm::load(dir.path(), &options(Some(usize::MAX))).unwrap_err().to_string();
+    assert!(error.contains("choose a context of at most") && error.contains("are free"), "{error}");
+    SafeVlm::load(dir.path(), &options(Some(2048))).unwrap();
+    SafeVlm::load(dir.path(), &options(None)).unwrap();
+}

@@ -331,6 +331,62 @@ fn a_guard_that_was_trained_apart_joins_a_base_model() {
     assert!(String::from_utf8_lossy(&output.get_output().stderr).contains("its shapes are"));
 }
 
+#[test]
+fn half_precision_answers_too() {
+    for family in FAMILIES {
+        let damaged = Damaged::copy(family, "tiny");
+        let chat = damaged.chat();
+        for dtype in ["f16", "bf16"] {
+            let arguments: Vec<&str> = chat.iter().map(String::as_str).chain(["--dtype", dtype, "--json"]).collect();
+            let output = program(&arguments).assert().success();
+            let answer: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+            assert_eq!(answer["generated_tokens"].as_array().unwrap().len(), 1, "{family} in {dtype}");
+        }
+    }
+    assert!(refused(&["chat", "--dtype", "int8", "--prompt", "x"]).contains("bf16"));
+}
+
+#[test]
+fn an_adapter_is_merged_as_the_model_is_read() {
+    let model = Damaged::copy("safe-qwen", "tiny");
+    let layer = "model.layers.0.self_attn.q_proj";
+    let header = |shapes: [[usize; 2]; 2]| {
+        let sizes = shapes.map(|[rows, columns]| 4 * rows * columns);
+        let entry = |shape: [usize; 2], begin: usize, end: usize| json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, end]});
+        json!({
+            format!("base_model.model.{layer}.lora_A.weight"): entry(shapes[0], 0, sizes[0]),
+            format!("base_model.model.{layer}.lora_B.weight"): entry(shapes[1], sizes[0], sizes[0] + sizes[1]),
+        })
+    };
+    let adapter = |shapes: [[usize; 2]; 2], value: f32| {
+        let dir = tempfile::tempdir().unwrap();
+        let config = json!({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["q_proj"]});
+        fs::write(dir.path().join("adapter_config.json"), config.to_string()).unwrap();
+        let text = header(shapes).to_string();
+        let count: usize = shapes.iter().map(|[rows, columns]| rows * columns).sum();
+        let values: Vec<u8> = std::iter::repeat_n(value.to_le_bytes(), count).flatten().collect();
+        let file = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &values].concat();
+        fs::write(dir.path().join("adapter_model.safetensors"), file).unwrap();
+        dir
+    };
+    let picture = goldens("safe-qwen").join("pictures/cat.png").display().to_string();
+    let verdict = |more: &[&str]| {
+        let dir = model.dir.path().display().to_string();
+        let guard = ["guard", "--device", "flex", "--json", "--model", &dir, &picture];
+        let output = program(&[&guard[..], more].concat()).assert().success();
+        let line: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+        line["safety"]["probabilities"].to_string()
+    };
+    let plain = verdict(&[]);
+    let fitting = [[1, 48], [48, 1]];
+    let [nothing, much] = [0.0, 0.5].map(|value| adapter(fitting, value));
+    assert_eq!(verdict(&["--adapter", nothing.path().to_str().unwrap()]), plain);
+    assert_ne!(verdict(&["--adapter", much.path().to_str().unwrap()]), plain);
+    let unfit = adapter([[1, 24], [48, 1]], 0.5);
+    model.refused_with(&["--adapter", unfit.path().to_str().unwrap()], &["adapter", "does not fit"]);
+    model.refused_with(&["--adapter", "nowhere"], &["adapter_config.json"]);
+}
+
 /// Moves the guard's tensors of one safetensors file to another.
 fn split(model: &Path, head: &Path) {
     let bytes = fs::read(model).unwrap();
