@@ -118,7 +118,7 @@ fn attention_in_tiles_keeps_the_type() {
 #[test]
 fn norms_take_squares_in_f32() {
     // In f16 the square of 300 is infinite; in bf16 the mean of these squares would be rounded to 90112.
-    let points = [300.0, -300.0, 302.0, 298.0];
+    let points = [300.0f32, -300.0, 302.0, 298.0];
     for dtype in HALVES {
         let norm = cast(RmsNormConfig::new(4).init(&device()), dtype);
         let rms = (points.iter().map(|x| x * x).sum::<f32>() / 4.0).sqrt();
@@ -131,7 +131,7 @@ fn norms_take_squares_in_f32() {
 
 #[test]
 fn llamas_norm_rounds_before_its_weight_and_gemmas_behind() {
-    let (points, weights) = ([1.0, 2.5, -0.75, 3.0], [0.3, -1.7, 0.9, 1.1]);
+    let (points, weights) = ([1.0f32, 2.5, -0.75, 3.0], [0.3f32, -1.7, 0.9, 1.1]);
     let dtype = DType::BF16;
     let weights = weights.map(|weight| rounded(weight, dtype));
     let rms = (points.iter().map(|x| x * x).sum::<f32>() / 4.0 + 1e-5).sqrt();
