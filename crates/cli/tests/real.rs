@@ -105,6 +105,21 @@ fn the_guard_judges_a_folder_as_it_judges_each_picture() {
 }
 
 #[test]
+fn half_precision_gives_the_same_verdict_roughly() {
+    let verdict = |dtype: &str| {
+        let knife = picture("knife.png");
+        let arguments = ["guard", "--device", "flex", "--json", "--dtype", dtype, knife.to_str().unwrap()];
+        let output = safevlm(&arguments).assert().success();
+        json(&output.get_output().stdout)["safety"].clone()
+    };
+    let [exact, half] = ["f32", "bf16"].map(verdict);
+    assert_eq!(exact["label"], half["label"]);
+    let difference = exact["unsafe_probability"].as_f64().unwrap() - half["unsafe_probability"].as_f64().unwrap();
+    // bf16 has eight significant bits, and the knife is far from the threshold.
+    assert!(difference.abs() < 0.05, "{exact} in f32, {half} in bf16");
+}
+
+#[test]
 fn a_prompt_over_the_context_is_refused_with_advice() {
     let prompt = "word ".repeat(9000);
     let output = safevlm(&["chat", "--prompt", &prompt]).assert().code(2);

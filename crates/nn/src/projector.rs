@@ -3,8 +3,8 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::Device;
-use burn::tensor::activation::gelu;
 
+use crate::activation::Activation;
 use crate::image_tokens::ImageTokens;
 use crate::linear::{Linear, LinearConfig};
 use crate::seams::Projector;
@@ -40,6 +40,6 @@ pub struct MlpProjector {
 
 impl Projector for MlpProjector {
     fn project(&self, features: ImageTokens) -> ImageTokens {
-        features.map(|x| self.linear_2.forward_2d(gelu(self.linear_1.forward_2d(x))))
+        features.map(|x| self.linear_2.forward_2d(Activation::Gelu.forward(self.linear_1.forward_2d(x))))
     }
 }

@@ -63,10 +63,11 @@ impl EfficientNet {
     ///
     /// # Shapes
     ///
-    /// - pixels `[batch, 3, height, width]`, normalised to -1..=1
+    /// - pixels `[batch, 3, height, width]`, normalised to -1..=1; cast to the weights' type
     /// - output `[batch, width of the block before, its height, its width]`; Lite0 before block 11 has
     ///   `[batch, 112, 14, 14]`
     pub fn forward_until(&self, pixels: Tensor<4>, cut: usize) -> Tensor<4> {
+        let pixels = pixels.cast(self.conv_stem.weight.val().dtype());
         let stem = relu6(self.conv_stem.forward(pixels));
         self.blocks.iter().take(cut).fold(stem, |x, block| block.forward(x))
     }
