@@ -20,6 +20,11 @@ from safe_qwen_parts import TEMPLATE, tokenizer
 PROMPT = "What is this?"
 
 
+def processor() -> Qwen2_5_VLProcessor:
+    images = Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 448 * 448})
+    return Qwen2_5_VLProcessor(images, tokenizer(), Qwen2VLVideoProcessor(), chat_template=TEMPLATE)
+
+
 def write(folder: pathlib.Path) -> None:
     torch.manual_seed(5)
     tok = tokenizer()
@@ -41,8 +46,7 @@ def write(folder: pathlib.Path) -> None:
                 p.copy_(torch.randn_like(p) / (p.numel() / p.shape[0]) ** 0.5)
         model.model.language_model.embed_tokens.weight[len(tok):] = 0
     model.generation_config.update(do_sample=False, eos_token_id=[ids("<|im_end|>")], pad_token_id=ids("<|endoftext|>"))
-    images = Qwen2VLImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 448 * 448})
-    Qwen2_5_VLProcessor(images, tok, Qwen2VLVideoProcessor(), chat_template=TEMPLATE).save_pretrained(folder)
+    processor().save_pretrained(folder)
     model.to(torch.bfloat16).save_pretrained(folder, max_shard_size="400MB")
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 
@@ -52,10 +56,9 @@ def answer(folder: pathlib.Path, picture: str) -> None:
     start = time.time()
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     loaded = time.time()
-    processor = Qwen2_5_VLProcessor.from_pretrained(folder, backend="pil")
     content = [{"type": "image"}, {"type": "text", "text": PROMPT}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    inputs = processor(text=[prompt], images=[Image.open(picture).convert("RGB")], return_tensors="pt")
+    prompt = processor().apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    inputs = processor()(text=[prompt], images=[Image.open(picture).convert("RGB")], return_tensors="pt")
     begin = time.time()
     model.generate(**inputs, max_new_tokens=1, do_sample=False)
     prefilled = time.time()
