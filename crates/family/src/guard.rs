@@ -1,7 +1,6 @@
 //! The guard's keys in `config.json`.
 
 use safevlm_core::taxonomy::Taxonomy;
-use safevlm_nn::GuardInput;
 use safevlm_vgm::VgmConfig;
 use serde_json::Value;
 
@@ -30,10 +29,5 @@ impl GuardConfig {
     /// Tokens that the guard puts behind each image's: its meta token, if it has one.
     pub fn tokens(&self) -> usize {
         usize::from(self.head.safety_meta_token)
-    }
-
-    /// Whether it needs the language model at all.
-    pub fn needs_language_model(&self) -> bool {
-        self.head.guard_input == GuardInput::HiddenStates
     }
 }

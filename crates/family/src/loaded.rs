@@ -45,10 +45,10 @@ impl<F: Family> Loaded<F> {
     pub fn load(dir: &Path, config: &Value, options: &LoadOptions, device: &Device) -> Result<Self, FamilyError> {
         let config = F::config(config)?;
         let family = F::open(dir, &config)?;
-        let ids = family.tokenizer().greatest_id().map_or(0, |id| id as usize);
         // An image placeholder needs no embedding: its visual tokens take its place.
+        let ids = family.tokenizer().greatest_id(family.image_token()).map_or(0, |id| id as usize);
         let rows = F::vocab_size(&config);
-        if ids >= rows && family.image_token() != Some(ids as u32) {
+        if ids >= rows {
             return Err(FamilyError::Vocabulary { ids, rows });
         }
         let checkpoint = SafetensorsDir::open(dir)?;

@@ -92,9 +92,9 @@ impl TextTokenizer {
         self.special_ids.contains(&id)
     }
 
-    /// The greatest id; none of a tokenizer without tokens.
-    pub fn greatest_id(&self) -> Option<u32> {
-        self.tokenizer.get_vocab(true).into_values().max()
+    /// The greatest id besides one; none of a tokenizer without other tokens.
+    pub fn greatest_id(&self, besides: Option<u32>) -> Option<u32> {
+        self.tokenizer.get_vocab(true).into_values().filter(|id| Some(*id) != besides).max()
     }
 
     /// The same tokenizer with one more special token behind its others; one that it has already stays as it

@@ -103,14 +103,7 @@ impl Family for Processor {
         let layout = config.layout();
         let (tokenizer, template) = match layout {
             Layout::Transformers => (tokenizer, PublishedTemplate::LlavaHf),
-            Layout::Original => {
-                // Every id but that of the token that is added here needs an embedding.
-                let (ids, rows) = (tokenizer.greatest_id().map_or(0, |id| id as usize), config.text.vocab_size);
-                if ids >= rows && tokenizer.id(IMAGE_TOKEN) != Some(ids as u32) {
-                    return Err(FamilyError::Vocabulary { ids, rows });
-                }
-                (tokenizer.with_special_token(IMAGE_TOKEN)?, PublishedTemplate::LlavaV1)
-            }
+            Layout::Original => (tokenizer.with_special_token(IMAGE_TOKEN)?, PublishedTemplate::LlavaV1),
         };
         let found = tokenizer.id(IMAGE_TOKEN).filter(|id| config.image_token.is_none_or(|wanted| wanted == *id));
         let pixels = match image_settings(dir)? {

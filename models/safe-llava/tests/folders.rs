@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use safevlm_core::{Conversation, DeviceSpec, RgbImage};
-use safevlm_family::{Family, FamilyError, TensorIndex, check, read_json};
+use safevlm_family::{Family, FamilyError, LoadOptions, Loaded, TensorIndex, check, read_json};
 use safevlm_nn::Padding;
 use safevlm_safe_llava::{Layout, MODEL_TYPES, PUBLISHED, Processor};
 use safevlm_weights::SafetensorsDir;
@@ -129,12 +129,20 @@ fn files_that_do_not_belong_together_are_refused() {
     assert!(refusal(&dir).contains("crop_size"), "{}", refusal(&dir));
 
     let dir = copy("original");
-    change(&dir.path().join("config.json"), |config| config["vocab_size"] = json!(300));
-    assert!(matches!(open(dir.path()), Err(FamilyError::Vocabulary { rows: 300, .. })));
-
-    let dir = copy("original");
     fs::remove_file(dir.path().join("tokenizer.model")).unwrap();
     assert!(refusal(&dir).contains("tokenizer.json"), "{}", refusal(&dir));
+}
+
+#[test]
+fn every_id_but_the_images_needs_an_embedding() {
+    let dir = copy("original");
+    let load = || {
+        let config = read_json(&dir.path().join("config.json")).unwrap();
+        Loaded::<Processor>::load(dir.path(), &config, &LoadOptions::default(), &device())
+    };
+    load().unwrap();
+    change(&dir.path().join("config.json"), |config| config["vocab_size"] = json!(300));
+    assert!(matches!(load(), Err(FamilyError::Vocabulary { rows: 300, .. })));
 }
 
 #[test]
