@@ -5,11 +5,12 @@
 Writes models/safe-gem/tests/goldens/pictures and, for each NAME, models/safe-gem/tests/goldens/NAME: the
 folder that `save_pretrained` of model and processor writes, and beside it cases.json and stages.safetensors.
 
-- tiny: as transformers 5 writes it, f32; the guard looks at the language model's states; the window is shorter
-  than the prompts and than an image.
+- tiny: as transformers 5 writes a class derived from its own (`model.language_model.model.`), f32; the guard looks
+  at the language model's states; the window is shorter than the prompts and than an image.
 - projector: as transformers 4.50 wrote it (names, rotary keys, chat_template.json, two processor files), in bf16
   and in shards; the guard looks at the projector's output (`guard_input`).
-- base: no guard head; rotary frequencies of global layers divided by 8, one key head for four query heads.
+- base: as transformers 5 writes its own class (`language_model.model.`), without a guard head; rotary frequencies
+  of global layers divided by 8, one key head for four query heads.
 
 cases.json: `turns` ([role, pictures, text]), `input_ids` (expanded), `greedy_ids` (up to 32, the end of turn
 among them), `guard` (20 probabilities an image, or null). stages.safetensors, for case n: `n.pixels`,
@@ -61,7 +62,7 @@ TINY = dict(
     ],
 )
 PROJECTOR = dict(
-    seed=2, guard="projector", image_size=28, patch_size=7, tokens=4, vision_layers=1,
+    seed=7, guard="projector", image_size=28, patch_size=7, tokens=4, vision_layers=1,
     text=dict(hidden_size=48, intermediate_size=64, num_attention_heads=4, num_key_value_heads=4, head_dim=8,
               num_hidden_layers=4, query_pre_attn_scalar=10, sliding_window=16,
               layer_types=["sliding_attention", "full_attention"] * 2,
@@ -187,7 +188,7 @@ def build(name: str, spec: dict) -> pathlib.Path:
         text_config=text, vision_config=vision.to_dict(), mm_tokens_per_image=spec["tokens"],
         image_token_index=ids("<image_soft_token>"), boi_token_index=ids("<start_of_image>"),
         eoi_token_index=ids("<end_of_image>"), eos_token_id=[1, end], **guard)
-    model = SafeGem(config)
+    model = (SafeGem if guard else Gemma3ForConditionalGeneration)(config)
     randomise(model)
     model.generation_config.update(bos_token_id=2, eos_token_id=[1, end], pad_token_id=0)
 
@@ -209,7 +210,7 @@ def build(name: str, spec: dict) -> pathlib.Path:
 def as_transformers_4_wrote_it(folder: pathlib.Path) -> None:
     """Names, rotary keys and files as they are in the published Gemma 3 folders."""
     def old(name: str) -> str:
-        return name.replace("vision_tower.", "vision_tower.vision_model.")
+        return name.removeprefix("model.").replace("vision_tower.", "vision_tower.vision_model.")
 
     index_file = folder / "model.safetensors.index.json"
     index = json.loads(index_file.read_text())
@@ -244,7 +245,8 @@ def as_transformers_4_wrote_it(folder: pathlib.Path) -> None:
 def measure(folder: pathlib.Path) -> None:
     """Runs the reference on what stands in the folder."""
     spec = SPECS[folder.name]
-    model = SafeGem.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    kind = SafeGem if spec["guard"] else Gemma3ForConditionalGeneration
+    model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     processor = Gemma3Processor.from_pretrained(folder, backend="pil")
     assert isinstance(processor.image_processor, Gemma3ImageProcessorPil), type(processor.image_processor)
     image_token, head = model.config.image_token_index, getattr(model, "img_safety_head", None)
