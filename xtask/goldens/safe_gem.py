@@ -46,7 +46,7 @@ GUARD = dict(safety_categories=LABELS, num_safety_categories=20, safety_head_hid
 LONG = "There are two men in front of a house, and one of them holds something. " * 3
 
 TINY = dict(
-    seed=1, guard="hidden_states", image_size=56, patch_size=7, tokens=16, vision_layers=2,
+    seed=3, guard="hidden_states", image_size=56, patch_size=7, tokens=16, vision_layers=2,
     text=dict(hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2, head_dim=12,
               num_hidden_layers=4, query_pre_attn_scalar=12, sliding_window=12,
               layer_types=["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]),
