@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use safevlm_core::DeviceError;
 use safevlm_core::fields::FieldError;
 use safevlm_core::resize::ResizeError;
 use safevlm_core::taxonomy::TaxonomyError;
@@ -59,6 +60,9 @@ pub enum FamilyError {
         /// Rows of the embedding table.
         rows: usize,
     },
+    /// No device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Images that cannot become pixels.
     #[error(transparent)]
     Images(Box<dyn Error + Send + Sync>),

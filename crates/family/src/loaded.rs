@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use safevlm_core::Taxonomy;
+use safevlm_core::{DeviceSpec, Taxonomy};
 use safevlm_weights::{
     FloatDtype, LoadReport, PeftAdapter, SafetensorsDir, TensorSource, check_finite, check_module, load_module_as,
 };
@@ -80,9 +80,10 @@ impl<F: Family> Loaded<F> {
 ///
 /// # Errors
 ///
-/// If the configuration cannot be built, or two tensors belong to one field.
+/// If no device can be used, or two tensors belong to one field.
 pub fn check<F: Family>(config: &F::Config, source: &dyn TensorSource) -> Result<LoadReport, FamilyError> {
-    // Parameters are lazy, and on the processor no device is opened for them.
-    let model = F::init(config, &Device::default());
+    // Parameters are lazy: any device serves that is compiled in and there.
+    let (device, _) = DeviceSpec::Flex.open().or_else(|_| DeviceSpec::Auto.open())?;
+    let model = F::init(config, &device);
     Ok(check_module(&model, source, &F::key_map())?)
 }

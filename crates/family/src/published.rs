@@ -18,6 +18,19 @@ pub struct Published {
     pub tensors: &'static str,
 }
 
+/// The [`Published`] sizes of these names, whose files are `presets/NAME.json` and `presets/NAME.tensors` beside the
+/// `src` of the crate that calls it.
+#[macro_export]
+macro_rules! published {
+    ($($name:literal),* $(,)?) => {
+        &[$($crate::Published {
+            name: $name,
+            config: include_str!(concat!("../presets/", $name, ".json")),
+            tensors: include_str!(concat!("../presets/", $name, ".tensors")),
+        }),*]
+    };
+}
+
 impl Published {
     /// The parsed `config.json`; null if it is none, which no published size is.
     pub fn config(&self) -> Value {

@@ -7,7 +7,7 @@ use safevlm_core::CLASSES;
 use safevlm_family::{CONFIG_FILE, read_json};
 use safevlm_weights::{
     Cache, FileRecord, INDEX_FILE, KeyMap, SINGLE_FILE, SafetensorsDir, SaveDtype, StagedFolder, TensorSource, Tensors,
-    WeightsError, save_tensors, sha256_file,
+    save_tensors,
 };
 use serde_json::{Map, Value, json};
 
@@ -43,7 +43,7 @@ pub fn attach_guard(base: &Path, head: &Path, cache: &Cache) -> Result<PathBuf, 
     let (tensors, keys) = read_head(head, &config, &wrong)?;
     let name = base.file_name().unwrap_or_default().to_string_lossy();
     let staged = StagedFolder::create(&cache.model_dir(&format!("{name}-guard")))?;
-    let mut sources = BTreeMap::from([("guard".to_owned(), record(head)?)]);
+    let mut sources = BTreeMap::from([("guard".to_owned(), FileRecord::of(head)?)]);
     let mut map = Map::new();
     for (file, path) in files(base)? {
         let target = if file == SINGLE_FILE { BASE_FILE } else { &file };
@@ -51,7 +51,7 @@ pub fn attach_guard(base: &Path, head: &Path, cache: &Cache) -> Result<PathBuf, 
             continue;
         }
         link_or_copy(&path, &staged.path().join(target))?;
-        sources.insert(format!("base/{file}"), record(&path)?);
+        sources.insert(format!("base/{file}"), FileRecord::of(&path)?);
     }
     let checkpoint = SafetensorsDir::open(base)?;
     for tensor in checkpoint.names() {
@@ -124,11 +124,6 @@ fn read_head(
         "safety_num_hidden_layers": 1,
     });
     Ok((tensors, keys.as_object().cloned().unwrap_or_default()))
-}
-
-fn record(path: &Path) -> Result<FileRecord, WeightsError> {
-    let (sha256, size) = sha256_file(path)?;
-    Ok(FileRecord { sha256, size, modified_ns: None })
 }
 
 /// The files of a model folder that are not hidden, by name.

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use burn::module::Module;
-use burn::tensor::Device;
 use safevlm_core::fields::Fields;
 use safevlm_family::{CONFIG_FILE, FamilyError, check, read_json};
 use safevlm_weights::{
@@ -47,6 +45,28 @@ pub struct Parameters {
     pub guard: Option<usize>,
     /// All of them.
     pub total: usize,
+}
+
+impl Parameters {
+    /// Counts every parameter of the graph, whether the checkpoint has it or not.
+    fn of(report: &LoadReport, guard: bool) -> Self {
+        let applied = report.applied.iter().map(|tensor| (&tensor.field, &tensor.shape));
+        let rest = report.missing.iter().chain(report.misshapen.iter().map(|pair| &pair.parameter));
+        let fields = applied.chain(rest.map(|field| (&field.field, &field.shape)));
+        // A batch norm's running statistics are no parameters.
+        let fields: Vec<_> = fields.filter(|(field, _)| !field.contains(".running_")).collect();
+        let count = |part: &str| {
+            let of_part = fields.iter().filter(|(field, _)| field.starts_with(part));
+            of_part.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        };
+        Self {
+            vision: count("vision."),
+            projector: count("projector."),
+            language_model: count("language_model."),
+            guard: guard.then(|| count("guard.")),
+            total: count(""),
+        }
+    }
 }
 
 /// How a folder is inspected.
@@ -113,14 +133,7 @@ impl WithFamily for Compare<'_> {
         Fields::new(CONFIG_FILE, self.config).map_err(FamilyError::from)?;
         let config = F::config(self.config)?;
         let tensors = check::<F>(&config, self.source)?;
-        let model = F::init(&config, &Device::default());
-        let parameters = Parameters {
-            vision: model.vision.num_params(),
-            projector: model.projector.num_params(),
-            language_model: model.language_model.num_params(),
-            guard: model.guard.as_ref().map(Module::num_params),
-            total: model.num_params(),
-        };
+        let parameters = Parameters::of(&tensors, F::guard(&config).is_some());
         let context = self.options.context.unwrap_or_else(|| F::context(&config));
         Ok(Inspection {
             model: self.name,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::archive;
 use crate::choose::{self, Weights};
-use crate::digest::sha256_file;
 use crate::error::WeightsError;
 use crate::fetch::{Fetcher, PinnedFile};
 use crate::folder::{ModelManifest, StagedFolder};
@@ -55,9 +54,7 @@ pub fn import_source(source: &Source, name: Option<&str>, fetcher: &Fetcher) -> 
     let target = fetcher.cache().model_dir(name);
     let mut sources = BTreeMap::new();
     for (name, path) in &gathered.files {
-        let (sha256, size) = sha256_file(path)?;
-        let record = FileRecord { sha256, size, modified_ns: None };
-        sources.insert(name.clone(), record);
+        sources.insert(name.clone(), FileRecord::of(path)?);
     }
     let is_done = || {
         let manifest = ModelManifest::read(&target).ok().flatten();

@@ -27,6 +27,17 @@ pub struct FileRecord {
     pub modified_ns: Option<u64>,
 }
 
+impl FileRecord {
+    /// Hashes the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> Result<Self, WeightsError> {
+        let (sha256, size) = digest::sha256_file(path)?;
+        Ok(Self { sha256, size, modified_ns: None })
+    }
+}
+
 /// The verified files of a folder by their path in it, with `/` between the parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {

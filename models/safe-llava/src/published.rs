@@ -1,26 +1,10 @@
 //! The published sizes.
 
-use safevlm_family::Published;
-
-/// A size whose files are `presets/NAME.json` and `presets/NAME.tensors` (xtask/goldens/safe_llava_presets.py).
-macro_rules! published {
-    ($name:literal) => {
-        Published {
-            name: $name,
-            config: include_str!(concat!("../presets/", $name, ".json")),
-            tensors: include_str!(concat!("../presets/", $name, ".tensors")),
-        }
-    };
-}
+use safevlm_family::{Published, published};
 
 /// SafeLLaVA (arXiv 2506.04704 v5) as the original code lays files out, and LLaVA-1.5 (arXiv 2310.03744) as
-/// transformers does.
-pub const PUBLISHED: &[Published] = &[
-    published!("safe-llava-7b"),
-    published!("safe-llava-13b"),
-    published!("llava-1.5-7b"),
-    published!("llava-1.5-13b"),
-];
+/// transformers does (xtask/goldens/safe_llava_presets.py).
+pub const PUBLISHED: &[Published] = published!("safe-llava-7b", "safe-llava-13b", "llava-1.5-7b", "llava-1.5-13b");
 
 #[cfg(test)]
 mod tests {

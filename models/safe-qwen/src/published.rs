@@ -1,31 +1,11 @@
 //! The sizes that are published.
 
-use safevlm_family::Published;
+use safevlm_family::{Published, published};
 
 /// SafeQwen2.5-VL, whose names of tensors are partly second-hand, and the models that it comes from
 /// (xtask/goldens/safe_qwen_presets.py). Qwen2.5-VL-32B differs from safe-qwen2.5-vl-32b by the guard only.
-pub const PUBLISHED: &[Published] = &[
-    Published {
-        name: "safe-qwen2.5-vl-7b",
-        config: include_str!("../presets/safe-qwen2.5-vl-7b.json"),
-        tensors: include_str!("../presets/safe-qwen2.5-vl-7b.tensors"),
-    },
-    Published {
-        name: "safe-qwen2.5-vl-32b",
-        config: include_str!("../presets/safe-qwen2.5-vl-32b.json"),
-        tensors: include_str!("../presets/safe-qwen2.5-vl-32b.tensors"),
-    },
-    Published {
-        name: "qwen2.5-vl-3b",
-        config: include_str!("../presets/qwen2.5-vl-3b.json"),
-        tensors: include_str!("../presets/qwen2.5-vl-3b.tensors"),
-    },
-    Published {
-        name: "qwen2.5-vl-7b",
-        config: include_str!("../presets/qwen2.5-vl-7b.json"),
-        tensors: include_str!("../presets/qwen2.5-vl-7b.tensors"),
-    },
-];
+pub const PUBLISHED: &[Published] =
+    published!("safe-qwen2.5-vl-7b", "safe-qwen2.5-vl-32b", "qwen2.5-vl-3b", "qwen2.5-vl-7b");
 
 #[cfg(test)]
 mod tests {

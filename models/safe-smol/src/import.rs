@@ -11,8 +11,7 @@ use safevlm_core::taxonomy::CLASSES;
 use safevlm_efficientnet::EfficientNetConfig;
 use safevlm_weights::{
     Fetcher, FileRecord, LlamaGguf, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SafetensorsWriter,
-    SaveDtype, Source, StagedFolder, StateDict, TensorSource, Tensors, WeightsError, collect_module, sha256_file,
-    tokenizer_files,
+    SaveDtype, Source, StagedFolder, StateDict, TensorSource, Tensors, collect_module, tokenizer_files,
 };
 use serde_json::{Value, json};
 
@@ -70,7 +69,7 @@ pub fn import(flavour: Flavour, fetcher: &Fetcher, progress: bool) -> Result<Pat
     let mut paths = Vec::new();
     for file in &files {
         let path = fetcher.fetch_file(file)?;
-        sources.insert(file.member.clone(), record(&path)?);
+        sources.insert(file.member.clone(), FileRecord::of(&path)?);
         paths.push(path);
     }
     let target = fetcher.cache().model_dir(flavour.name());
@@ -78,7 +77,7 @@ pub fn import(flavour: Flavour, fetcher: &Fetcher, progress: bool) -> Result<Pat
     let trained = staged.path().join("trained.safetensors");
     if flavour == Flavour::Trained {
         std::fs::write(&trained, TRAINED).map_err(|source| SafeSmolError::Write { path: trained.clone(), source })?;
-        sources.insert("weights/safe-smol.safetensors".to_owned(), record(&trained)?);
+        sources.insert("weights/safe-smol.safetensors".to_owned(), FileRecord::of(&trained)?);
     }
     let manifest = ModelManifest::read(&target).ok().flatten();
     if manifest.is_some_and(|m| m.sources == sources && m.is_complete(&target)) {
@@ -101,11 +100,6 @@ pub fn import(flavour: Flavour, fetcher: &Fetcher, progress: bool) -> Result<Pat
         }
     }
     Ok(staged.commit(flavour.name().to_owned(), sources)?)
-}
-
-fn record(path: &Path) -> Result<FileRecord, WeightsError> {
-    let (sha256, size) = sha256_file(path)?;
-    Ok(FileRecord { sha256, size, modified_ns: None })
 }
 
 /// The encoder without its classifier.
