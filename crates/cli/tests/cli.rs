@@ -81,6 +81,7 @@ const COMMANDS: [&[&str]; 11] = [
     &["inspect"],
     &["train"],
     &["eval"],
+    &["eval", "predict"],
     &["bench"],
     &["data"],
     &["data", "compose"],

@@ -78,6 +78,33 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A file of rows that cannot be followed to its end.
+    #[error("{path}, row {row}: {reason}; make the file again", path = path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 1.
+        row: usize,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// Another process writes to the file.
+    #[error("{path} is being written by another run; wait for it, or name another file with `--out`", path = path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A picture that a row names is not there.
+    #[error("the picture {name} is not in {path}; name the folder or archive that has it with `--images`", path = path.display())]
+    NoImage {
+        /// The picture's path as the row has it.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+
     /// A picture could not be written.
     #[error("cannot write the picture {path}: {source}; check the folder and the free space", path = path.display())]
     Encode {
@@ -99,10 +126,21 @@ impl DataError {
     /// Whether the user's input is at fault (exit status 2) rather than the run (exit status 1).
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::UnknownSplit { .. } | Self::BadRecord { .. } | Self::NotEmpty { .. } => true,
+            Self::UnknownSplit { .. }
+            | Self::BadRecord { .. }
+            | Self::BadFile { .. }
+            | Self::Busy { .. }
+            | Self::NoImage { .. }
+            | Self::NotEmpty { .. } => true,
+            Self::Io { doing: "read", source, .. } => source.kind() == io::ErrorKind::NotFound,
             Self::Fetch { source, .. } => source.is_bad_input(),
             _ => false,
         }
+    }
+
+    /// Whether it is about one row only, so that the rows behind it can still be read.
+    pub fn is_row(&self) -> bool {
+        matches!(self, Self::BadRecord { .. })
     }
 
     /// Wraps an I/O error; `doing` is a verb such as "read".

@@ -13,19 +13,27 @@
 //! # }
 //! ```
 
+mod bench;
 mod compose;
 mod dice;
 mod error;
 mod folder;
+mod images;
+mod journal;
+mod json_rows;
 pub mod labels;
 mod record;
 mod sets;
 mod situations;
 mod vendors;
 
+pub use bench::{BenchReader, BenchRow};
 pub use compose::SCENE_SIDE;
 pub use error::DataError;
 pub use folder::{Summary, compose_to_folder};
-pub use record::{Combination, Record, read_records, write_jsonl};
+pub use images::ImageStore;
+pub use journal::Journal;
+pub use json_rows::JsonRows;
+pub use record::{Combination, Record, write_jsonl};
 pub use sets::{PictureSets, Scene, Sprite};
 pub use vendors::{Layout, Split, VENDORS, Vendor, vendors};

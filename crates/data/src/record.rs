@@ -1,7 +1,6 @@
 //! Rows in the format of HoliSafe-Bench, with the target answer.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 
 use safevlm_core::CLASSES;
@@ -74,6 +73,9 @@ pub struct Record {
     /// What the model should answer. The benchmark itself has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub answer: String,
+    /// What the picture shows, in plain English, where it was composed: an answer that names it has seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 impl Record {
@@ -108,43 +110,6 @@ impl Record {
             None => Some(format!("`subcategory` {} is not one of the 19 classes", self.subcategory)),
         }
     }
-}
-
-/// Reads records: JSON lines, or one JSON array.
-///
-/// # Errors
-/// When the file cannot be read, or a row breaks the format; the error names file, row and field.
-pub fn read_records(path: &Path) -> Result<Vec<Record>, DataError> {
-    let file = File::open(path).map_err(DataError::io("read", path))?;
-    let mut reader = BufReader::new(file);
-    let start = reader.fill_buf().map_err(DataError::io("read", path))?;
-    let is_array = start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let bad = |row: usize, reason: String| DataError::BadRecord { path: path.to_path_buf(), row, reason };
-    let mut records = Vec::new();
-    if is_array {
-        // Element by element, so that an error can name its row.
-        let values: Vec<serde_json::Value> =
-            serde_json::from_reader(reader).map_err(|e| bad(0, format!("it is not a JSON array ({e})")))?;
-        for (index, value) in values.into_iter().enumerate() {
-            records.push(serde_json::from_value(value).map_err(|e| bad(index + 1, e.to_string()))?);
-        }
-    } else {
-        for (index, line) in reader.lines().enumerate() {
-            let line = line.map_err(DataError::io("read", path))?;
-            if !line.trim().is_empty() {
-                records.push(serde_json::from_str(&line).map_err(|e| bad(index + 1, e.to_string()))?);
-            }
-        }
-    }
-    let mut seen = std::collections::HashSet::new();
-    for (index, record) in records.iter().enumerate() {
-        let record: &Record = record;
-        let twice = || (!seen.insert(record.id)).then(|| format!("`id` {} occurs twice", record.id));
-        if let Some(reason) = record.problem().or_else(twice) {
-            return Err(bad(index + 1, reason));
-        }
-    }
-    Ok(records)
 }
 
 /// Writes records as JSON lines.

@@ -69,6 +69,7 @@ pub(crate) fn rows(subject: &Subject, split: Split, seed: u64, dice: &mut Dice) 
         image_safe: subject.label_id == 0,
         image_safety_label: subject.label_id,
         answer: row.answer,
+        subject: Some(subject.text.clone()),
     };
     rows.into_iter().enumerate().map(record).collect()
 }

@@ -1,9 +1,16 @@
-//! Measuring Safe-VLMs: whether they refuse what they should, answer what they may, and classify
-//! images rightly.
+//! HoliSafe-Bench: predict, judge, measure, report.
+//!
+//! Rows with answers ([`Prediction`]) go through a [`Judge`], and what it finds is counted in a [`Score`].
 
+mod error;
+mod judge;
 pub mod metrics;
-mod refusal;
-mod symbolic;
+mod prediction;
+mod run;
+mod score;
 
-pub use refusal::official_refusal;
-pub use symbolic::{Counts, EvalError, Report, Settings, symbolic};
+pub use error::EvalError;
+pub use judge::{Judge, Judgement, OfficialString, official_refusal};
+pub use prediction::{Prediction, Predictions};
+pub use run::{RunInfo, RunTimings, Settings, Shard, run_info_path};
+pub use score::{Agreement, CategoryScore, Decision, GuardScore, Rate, ReliabilityBin, Score, Temperature, TypeRates};

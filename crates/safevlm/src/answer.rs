@@ -2,7 +2,7 @@
 
 use safevlm_core::Verdict;
 use safevlm_nn::SamplerConfig;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How an answer is generated. The default is greedy, up to 256 tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +50,7 @@ impl GenerationConfig {
 }
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinishReason {
     /// The model ended it, or a stop string was reached.
