@@ -143,7 +143,7 @@ fn positive(text: &str) -> Result<f64, String> {
     number(text, "a number above 0", |r| r > 0.0 && r.is_finite())
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "give a whole number from 1 on".to_owned())
 }
 

@@ -17,9 +17,16 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Over images.
     pub(crate) fn new(items: usize) -> Self {
+        Self::over(items, "images")
+    }
+
+    /// Over `items` things of which `what` is the plural.
+    pub(crate) fn over(items: usize, what: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(items as u64), ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} images, {eta} left") {
+        let template = format!("{{bar:32}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
         Self { bar, begin: Instant::now(), waiting: stderr_is_terminal() }
@@ -27,11 +34,22 @@ impl Progress {
 
     /// One item is done.
     pub(crate) fn advance(&mut self) {
-        self.bar.inc(1);
+        self.advance_by(1);
+    }
+
+    /// Several items are done.
+    pub(crate) fn advance_by(&mut self, items: usize) {
+        self.bar.inc(items as u64);
         if self.waiting && self.begin.elapsed() > PATIENCE {
             self.waiting = false;
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
+    }
+
+    /// So many items were done before: they tell nothing about the rate.
+    pub(crate) fn begin_at(&mut self, items: usize) {
+        self.bar.set_position(items as u64);
+        self.bar.reset_eta();
     }
 
     /// Writes something while the bar is out of its way.

@@ -8,6 +8,8 @@ use anstyle::{AnsiColor, Style};
 
 /// For what is flagged, and for errors.
 pub(crate) const ALARM: Style = AnsiColor::Red.on_default().bold();
+/// For what should be looked at.
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 /// For what is safe.
 pub(crate) const CALM: Style = AnsiColor::Green.on_default();
 /// For titles.
@@ -27,9 +29,18 @@ pub(crate) fn stderr_is_terminal() -> bool {
 
 /// Writes `error: ...` as one line. Nothing can be done when that fails too.
 pub(crate) fn report_error(error: &dyn Display) {
-    let text = error.to_string();
+    report(ALARM, "error", error);
+}
+
+/// Writes `warning: ...` as one line.
+pub(crate) fn report_warning(warning: &dyn Display) {
+    report(WARNING, "warning", warning);
+}
+
+fn report(style: Style, kind: &str, message: &dyn Display) {
+    let text = message.to_string();
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let _ = writeln!(anstream::stderr(), "{ALARM}error:{ALARM:#} {}", harmless(&line));
+    let _ = writeln!(anstream::stderr(), "{style}{kind}:{style:#} {}", harmless(&line));
 }
 
 /// Replaces control characters except line breaks and tabs: a file's name or a model's words must

@@ -73,7 +73,7 @@ impl Outcome {
     }
 }
 
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 13] = [
     &["models"],
     &["chat"],
     &["guard"],
@@ -82,6 +82,7 @@ const COMMANDS: [&[&str]; 11] = [
     &["train"],
     &["eval"],
     &["eval", "predict"],
+    &["eval", "merge"],
     &["bench"],
     &["data"],
     &["data", "compose"],

@@ -26,6 +26,7 @@ mod record;
 mod sets;
 mod situations;
 mod vendors;
+mod whole;
 
 pub use bench::{BenchReader, BenchRow};
 pub use compose::SCENE_SIDE;
@@ -37,3 +38,4 @@ pub use json_rows::JsonRows;
 pub use record::{Combination, Record, write_jsonl};
 pub use sets::{PictureSets, Scene, Sprite};
 pub use vendors::{Layout, Split, VENDORS, Vendor, vendors};
+pub use whole::write_whole;

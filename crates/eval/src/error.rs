@@ -1,5 +1,8 @@
 //! What can go wrong, as one sentence with a remedy.
 
+use std::path::PathBuf;
+
+use safevlm::ImageError;
 use safevlm_data::DataError;
 use thiserror::Error;
 
@@ -13,6 +16,46 @@ pub enum EvalError {
     /// Rows or pictures cannot be had.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A row's picture cannot be decoded.
+    #[error("the picture {name} of row {id} cannot be used: {source}; `safevlm data check` lists all such rows")]
+    Picture {
+        /// The row.
+        id: u64,
+        /// The picture's path as the row has it.
+        name: String,
+        /// What the decoder says.
+        source: ImageError,
+    },
+    /// A file that a run would append to was made with other settings.
+    #[error(
+        "{path} was made with other settings: `{setting}` was {old} and would be {new}; \
+         go back to the old one, or name another file with `--out`",
+        path = path.display()
+    )]
+    OtherSettings {
+        /// The file.
+        path: PathBuf,
+        /// The first setting that differs.
+        setting: String,
+        /// In the file.
+        old: String,
+        /// In this run.
+        new: String,
+    },
+    /// A file that a run would append to does not come from one.
+    #[error("{path} has no .run.json beside it, so it is not known how it was made; name another file with `--out`", path = path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A part that cannot be merged.
+    #[error("{path} {what}; give each finished part of one benchmark once", path = path.display())]
+    BadPart {
+        /// The part.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 impl EvalError {
@@ -22,6 +65,7 @@ impl EvalError {
             Self::Model(error) => error.exit_code(),
             Self::Data(error) if error.is_bad_input() => 2,
             Self::Data(_) => 1,
+            Self::Picture { .. } | Self::OtherSettings { .. } | Self::NotOurs { .. } | Self::BadPart { .. } => 2,
         }
     }
 }

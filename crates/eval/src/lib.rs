@@ -3,14 +3,22 @@
 //! Rows with answers ([`Prediction`]) go through a [`Judge`], and what it finds is counted in a [`Score`].
 
 mod error;
+mod hash;
 mod judge;
+mod merge;
 pub mod metrics;
+mod plan;
+mod predict;
 mod prediction;
 mod run;
 mod score;
 
 pub use error::EvalError;
+pub use hash::hash_path;
 pub use judge::{Judge, Judgement, OfficialString, official_refusal};
+pub use merge::merge;
+pub use plan::{Bench, Survey};
+pub use predict::PredictRun;
 pub use prediction::{Prediction, Predictions};
 pub use run::{RunInfo, RunTimings, Settings, Shard, run_info_path};
 pub use score::{Agreement, CategoryScore, Decision, GuardScore, Rate, ReliabilityBin, Score, Temperature, TypeRates};

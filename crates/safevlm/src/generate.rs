@@ -1,4 +1,4 @@
-//! Decoding: one token after another, each seeing the cache of those before.
+//! Decoding: one token after another in each row, each seeing the cache of those before.
 
 use burn::tensor::{Device, Tensor};
 use safevlm_nn::{CausalLm, KvCache, Sampler, Sequences, vlm};
@@ -7,15 +7,27 @@ use safevlm_text::{TextStream, TextTokenizer};
 use crate::answer::{FinishReason, GenerationConfig};
 use crate::error::Error;
 
-/// What decoding gave.
+/// What decoding gave for one row.
 pub(crate) struct Generated {
     pub(crate) tokens: Vec<u32>,
     pub(crate) text: String,
     pub(crate) finish_reason: FinishReason,
 }
 
-/// Generates up to `limit` tokens behind a prefilled `sequences`, whose last hidden state is `last`
-/// (`[1, hidden]`).
+/// A row while it grows.
+struct Growing<'a> {
+    sampler: Sampler,
+    stream: TextStream<'a>,
+    /// Prompt and answer.
+    context: Vec<u32>,
+    tokens: Vec<u32>,
+    limit: usize,
+    finished: Option<FinishReason>,
+}
+
+/// Generates behind the prefilled rows of `sequences`, whose last hidden states are `last` (`[batch, hidden]`), up to
+/// its limit in each row. `on_text` gets a row's number and its text in whole characters. Rows that are finished
+/// go on with the others, and what comes of them is dropped.
 #[allow(clippy::too_many_arguments, reason = "the whole state of one decoding run")]
 pub(crate) fn generate<L: CausalLm>(
     language_model: &L,
@@ -24,42 +36,74 @@ pub(crate) fn generate<L: CausalLm>(
     mut last: Tensor<2>,
     cache: &mut KvCache,
     config: &GenerationConfig,
-    limit: usize,
+    limits: &[usize],
     eos: &[u32],
     device: &Device,
-    on_text: &mut dyn FnMut(&str),
-) -> Result<Generated, Error> {
-    let mut sampler = Sampler::new(config.sampler())?;
-    let mut stream = TextStream::new(tokenizer, &config.stop);
-    let mut context = sequences.row(0).to_vec();
-    let mut tokens = Vec::new();
-    let mut finish_reason = FinishReason::Length;
-    while tokens.len() < limit {
-        let mut logits = to_vec(language_model.logits(last.clone()))?;
-        let next = sampler.next(&mut logits, &context)?;
-        tokens.push(next);
-        context.push(next);
-        if eos.contains(&next) {
-            finish_reason = FinishReason::Stop;
+    on_text: &mut dyn FnMut(usize, &str),
+) -> Result<Vec<Generated>, Error> {
+    let mut rows = Vec::with_capacity(limits.len());
+    for (row, limit) in limits.iter().enumerate() {
+        let valid = sequences.row(row).iter().zip(sequences.valid(row));
+        rows.push(Growing {
+            sampler: Sampler::new(config.sampler())?,
+            stream: TextStream::new(tokenizer, &config.stop),
+            context: valid.filter(|(_, valid)| **valid).map(|(id, _)| *id).collect(),
+            tokens: Vec::new(),
+            limit: *limit,
+            finished: None,
+        });
+    }
+    loop {
+        let mut logits = to_vec(language_model.logits(last))?;
+        let vocabulary = logits.len() / rows.len().max(1);
+        let mut next = Vec::with_capacity(rows.len());
+        for (at, (row, logits)) in rows.iter_mut().zip(logits.chunks_mut(vocabulary.max(1))).enumerate() {
+            next.push(match row.finished {
+                None => row.grow(logits, eos, &mut |text| on_text(at, text))?,
+                Some(_) => row.tokens[row.tokens.len() - 1],
+            });
+        }
+        if rows.iter().all(|row| row.finished.is_some()) {
             break;
         }
-        let piece = stream.push(next)?;
+        sequences.push(&next);
+        let start = sequences.tokens() - 1;
+        let embeddings = language_model.embed(sequences.ids(start, device));
+        let hidden = vlm::run(language_model, embeddings, &sequences, start, Some(cache), device);
+        last = last_state(hidden);
+    }
+    rows.into_iter().enumerate().map(|(at, row)| row.finish(&mut |text| on_text(at, text))).collect()
+}
+
+impl Growing<'_> {
+    /// Takes the next token, and says whether it was the last one.
+    fn grow(&mut self, logits: &mut [f32], eos: &[u32], on_text: &mut dyn FnMut(&str)) -> Result<u32, Error> {
+        let next = self.sampler.next(logits, &self.context)?;
+        self.tokens.push(next);
+        self.context.push(next);
+        if eos.contains(&next) {
+            self.finished = Some(FinishReason::Stop);
+            return Ok(next);
+        }
+        let piece = self.stream.push(next)?;
         on_text(&piece.text);
         if piece.stopped {
-            finish_reason = FinishReason::Stop;
-            break;
+            self.finished = Some(FinishReason::Stop);
+        } else if self.tokens.len() >= self.limit {
+            self.finished = Some(FinishReason::Length);
         }
-        if tokens.len() < limit {
-            sequences.push(&[next]);
-            let start = sequences.tokens() - 1;
-            let embeddings = language_model.embed(sequences.ids(start, device));
-            let hidden = vlm::run(language_model, embeddings, &sequences, start, Some(cache), device);
-            last = last_state(hidden);
-        }
+        Ok(next)
     }
-    let piece = stream.finish()?;
-    on_text(&piece.text);
-    Ok(Generated { text: stream.text().to_owned(), tokens, finish_reason })
+
+    fn finish(mut self, on_text: &mut dyn FnMut(&str)) -> Result<Generated, Error> {
+        let piece = self.stream.finish()?;
+        on_text(&piece.text);
+        Ok(Generated {
+            text: self.stream.text().to_owned(),
+            tokens: self.tokens,
+            finish_reason: self.finished.unwrap_or(FinishReason::Length),
+        })
+    }
 }
 
 /// The state of the last token of each row, `[batch, tokens, hidden]` to `[batch, hidden]`.

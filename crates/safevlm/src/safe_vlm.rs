@@ -124,17 +124,95 @@ impl SafeVlm {
         config: &GenerationConfig,
         on_text: &mut dyn FnMut(&str),
     ) -> Result<Answer, Error> {
-        with_model!(&self.model, loaded => self.chat_with(loaded, conversation, config, on_text))
+        let one = std::slice::from_ref(conversation);
+        let answers = with_model!(&self.model, loaded =>
+            self.chat_with(loaded, one, config, &mut |_, text| on_text(text)))?;
+        // One conversation, one answer.
+        answers.into_iter().next().ok_or(Error::EmptyPrompt)
+    }
+
+    /// Answers several conversations in one go, as [`chat`](Self::chat) does each of them up to rounding: short
+    /// prompts wait for long ones, and each answer for the longest, so that conversations of like length belong
+    /// together. The timing of each answer is that of all.
+    ///
+    /// # Errors
+    ///
+    /// As [`chat`](Self::chat), for whichever conversation is at fault.
+    pub fn chat_batch(&self, conversations: &[Conversation], config: &GenerationConfig) -> Result<Vec<Answer>, Error> {
+        if conversations.is_empty() {
+            return Ok(Vec::new());
+        }
+        with_model!(&self.model, loaded => self.chat_with(loaded, conversations, config, &mut |_, _| {}))
     }
 
     fn chat_with<F: Family>(
         &self,
         loaded: &Loaded<F>,
+        conversations: &[Conversation],
+        config: &GenerationConfig,
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Result<Vec<Answer>, Error> {
+        let begin = Instant::now();
+        let prompts =
+            conversations.iter().map(|each| self.prompt(loaded, each, config)).collect::<Result<Vec<_>, _>>()?;
+        let context = loaded.context();
+        let limits: Vec<usize> =
+            prompts.iter().map(|prompt| config.max_new_tokens.min(context - prompt.len())).collect();
+        let images: Vec<&RgbImage> = conversations.iter().flat_map(|each| &each.images).map(AsRef::as_ref).collect();
+        let inputs = loaded.family.inputs(prompts.clone(), Padding::Left, &images, &self.device)?;
+        let preprocess_ms = millis(begin);
+
+        let begin = Instant::now();
+        let language_model = &loaded.model.language_model;
+        let room = inputs.sequences.tokens() + limits.iter().max().copied().unwrap_or(0);
+        let mut cache = language_model.new_cache(prompts.len(), room, &self.device);
+        let output = prefill(loaded, &inputs, Some(&mut cache), &self.device)?;
+        let last = last_state(output.hidden.clone());
+        let mut verdicts = self.verdicts(loaded, output)?.into_iter();
+        // A model without a guard gives no verdict, and each conversation takes those of its own images.
+        let safety: Vec<Option<Verdict>> =
+            conversations.iter().map(|each| most_unsafe(verdicts.by_ref().take(each.images.len()))).collect();
+        let prefill_ms = millis(begin);
+
+        let begin = Instant::now();
+        let generated = generate(
+            language_model,
+            loaded.family.tokenizer(),
+            inputs.sequences,
+            last,
+            &mut cache,
+            config,
+            &limits,
+            &self.eos,
+            &self.device,
+            on_text,
+        )?;
+        let decode_ms = millis(begin);
+        let tokens: usize = generated.iter().map(|row| row.tokens.len()).sum();
+        let tokens_per_second = tokens as f64 / (decode_ms / 1000.0).max(1e-9);
+        let timing = Timing { load_ms: self.load_ms, preprocess_ms, prefill_ms, decode_ms, tokens_per_second };
+        let rows = prompts.into_iter().zip(generated).zip(safety);
+        Ok(rows
+            .map(|((prompt_tokens, generated), safety)| Answer {
+                model: self.name.clone(),
+                device: self.spec.to_string(),
+                prompt_tokens,
+                generated_tokens: generated.tokens,
+                text: generated.text,
+                finish_reason: generated.finish_reason,
+                safety,
+                timing,
+            })
+            .collect())
+    }
+
+    /// The token ids of a conversation that can be answered.
+    fn prompt<F: Family>(
+        &self,
+        loaded: &Loaded<F>,
         conversation: &Conversation,
         config: &GenerationConfig,
-        on_text: &mut dyn FnMut(&str),
-    ) -> Result<Answer, Error> {
-        let begin = Instant::now();
+    ) -> Result<Vec<u32>, Error> {
         if config.max_new_tokens == 0 {
             return Err(Error::NoTokens);
         }
@@ -149,44 +227,7 @@ impl SafeVlm {
         if prompt.len() >= context {
             return Err(Error::ContextLength { prompt: prompt.len(), context });
         }
-        let limit = config.max_new_tokens.min(context - prompt.len());
-        let images: Vec<&RgbImage> = conversation.images.iter().map(AsRef::as_ref).collect();
-        let inputs = loaded.family.inputs(vec![prompt.clone()], Padding::Left, &images, &self.device)?;
-        let preprocess_ms = millis(begin);
-
-        let begin = Instant::now();
-        let language_model = &loaded.model.language_model;
-        let mut cache = language_model.new_cache(1, prompt.len() + limit, &self.device);
-        let output = prefill(loaded, &inputs, Some(&mut cache), &self.device)?;
-        let last = last_state(output.hidden.clone());
-        let safety = most_unsafe(self.verdicts(loaded, output)?);
-        let prefill_ms = millis(begin);
-
-        let begin = Instant::now();
-        let generated = generate(
-            language_model,
-            loaded.family.tokenizer(),
-            inputs.sequences,
-            last,
-            &mut cache,
-            config,
-            limit,
-            &self.eos,
-            &self.device,
-            on_text,
-        )?;
-        let decode_ms = millis(begin);
-        let tokens_per_second = generated.tokens.len() as f64 / (decode_ms / 1000.0).max(1e-9);
-        Ok(Answer {
-            model: self.name.clone(),
-            device: self.spec.to_string(),
-            prompt_tokens: prompt,
-            generated_tokens: generated.tokens,
-            text: generated.text,
-            finish_reason: generated.finish_reason,
-            safety,
-            timing: Timing { load_ms: self.load_ms, preprocess_ms, prefill_ms, decode_ms, tokens_per_second },
-        })
+        Ok(prompt)
     }
 
     /// The verdicts in a prefill's output: none without a guard head or images.
@@ -221,8 +262,8 @@ fn guard_prompt<F: Family>(family: &F, image: &RgbImage) -> Result<Vec<u32>, Err
     Ok(prompt)
 }
 
-fn most_unsafe(verdicts: Vec<Verdict>) -> Option<Verdict> {
-    verdicts.into_iter().max_by(|a, b| a.unsafe_probability.total_cmp(&b.unsafe_probability))
+fn most_unsafe(verdicts: impl Iterator<Item = Verdict>) -> Option<Verdict> {
+    verdicts.max_by(|a, b| a.unsafe_probability.total_cmp(&b.unsafe_probability))
 }
 
 /// Probabilities of one row of logits. NaN stays NaN, so that the verdict refuses it.

@@ -1,5 +1,6 @@
 //! `safevlm eval`
 
+mod merge;
 mod predict;
 
 use clap::{Args, Subcommand};
@@ -24,10 +25,12 @@ pub(crate) struct EvalArgs {
 #[derive(Debug, Subcommand)]
 enum EvalCommand {
     Predict(predict::PredictArgs),
+    Merge(merge::MergeArgs),
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match &args.command {
         EvalCommand::Predict(args) => predict::run(args),
+        EvalCommand::Merge(args) => merge::run(args),
     }
 }
