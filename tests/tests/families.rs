@@ -123,6 +123,27 @@ fn answers_equal(dir: &Path) {
 
         assert_guard_is_chat(&model, &case.conversation, &what);
     }
+    answers_together_equal(&model, dir);
+}
+
+/// Conversations of different lengths, with and without images, answered in one batch.
+fn answers_together_equal(model: &SafeVlm, dir: &Path) {
+    let cases = Golden::read(dir).cases;
+    let conversations: Vec<Conversation> = cases.iter().map(|case| case.conversation.clone()).collect();
+    let longest = cases.iter().map(|case| case.greedy.len()).max().unwrap();
+    let config = GenerationConfig { max_new_tokens: longest, ..GenerationConfig::default() };
+    let answers = model.chat_batch(&conversations, &config).unwrap();
+    assert_eq!(answers.len(), cases.len());
+    for (nth, (case, answer)) in cases.iter().zip(answers).enumerate() {
+        let what = format!("case {nth} of {} in a batch", dir.display());
+        assert_eq!(answer.prompt_tokens, case.prompt, "{what}: the prompt");
+        assert_eq!(answer.generated_tokens[..case.greedy.len()], case.greedy, "{what}: the answer");
+        assert_eq!(answer.safety.is_some(), case.guard.is_some(), "{what}: the verdict");
+        let Some(guard) = &case.guard else { continue };
+        let least = guard.iter().map(|image| image[0]).fold(1.0, f32::min);
+        let unsafe_probability = answer.safety.unwrap().unsafe_probability;
+        assert_close(&format!("{what}: the most unsafe"), &[unsafe_probability], &[1.0 - least], 1e-4);
+    }
 }
 
 /// The guard alone sees no text, and gives what a chat about the image without any text gives.

@@ -17,7 +17,7 @@ pub enum EvalError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// A row's picture cannot be decoded.
-    #[error("the picture {name} of row {id} cannot be used: {source}; `safevlm data check` lists all such rows")]
+    #[error("the picture {name} of row {id} cannot be used: {source}")]
     Picture {
         /// The row.
         id: u64,
@@ -59,6 +59,11 @@ pub enum EvalError {
 }
 
 impl EvalError {
+    /// Whether it is about one row's picture only.
+    pub(crate) fn is_picture(&self) -> bool {
+        matches!(self, Self::Picture { .. } | Self::Data(DataError::NoImage { .. }))
+    }
+
     /// 2 for bad input or usage, 1 for a failure while running.
     pub fn exit_code(&self) -> u8 {
         match self {

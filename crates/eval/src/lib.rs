@@ -18,7 +18,7 @@ pub use hash::hash_path;
 pub use judge::{Judge, Judgement, OfficialString, official_refusal};
 pub use merge::merge;
 pub use plan::{Bench, Survey};
-pub use predict::PredictRun;
+pub use predict::{PredictRun, Step};
 pub use prediction::{Prediction, Predictions};
 pub use run::{RunInfo, RunTimings, Settings, Shard, run_info_path};
 pub use score::{Agreement, CategoryScore, Decision, GuardScore, Rate, ReliabilityBin, Score, Temperature, TypeRates};

@@ -21,7 +21,7 @@ pub struct Bench {
     pub images: Option<PathBuf>,
     /// One part of it; none for all.
     pub shard: Option<Shard>,
-    /// Whether rows that break the format are left out instead of ending the run.
+    /// Whether rows that break the format, or whose pictures cannot be used, are left out instead of ending the run.
     pub skip_bad: bool,
 }
 
@@ -70,7 +70,14 @@ impl Bench {
     /// # Errors
     /// When it cannot be read; each batch may fail too.
     pub fn batches(&self, batch: usize) -> Result<Batches, DataError> {
-        Ok(Batches { rows: self.open()?, shard: self.shard, skip_bad: self.skip_bad, batch, window: Vec::new() })
+        Ok(Batches {
+            rows: self.open()?,
+            shard: self.shard,
+            skip_bad: self.skip_bad,
+            batch,
+            window: Vec::new(),
+            skipped: 0,
+        })
     }
 }
 
@@ -83,6 +90,7 @@ pub struct Batches {
     batch: usize,
     /// Rows that were read and not given yet, the next batch last.
     window: Vec<Vec<BenchRow>>,
+    skipped: usize,
 }
 
 impl Batches {
@@ -94,13 +102,23 @@ impl Batches {
         self.rows.image(row)
     }
 
+    /// Rows that were left out so far.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Counts one more row that is left out.
+    pub fn skip(&mut self) {
+        self.skipped += 1;
+    }
+
     fn fill(&mut self) -> Result<(), DataError> {
         let mut rows = Vec::new();
         while rows.len() < self.batch * WINDOW {
             match self.rows.next() {
                 Some(Ok(row)) if in_shard(row.record.id, self.shard) => rows.push(row),
                 Some(Ok(_)) => {}
-                Some(Err(error)) if self.skip_bad && error.is_row() => {}
+                Some(Err(error)) if self.skip_bad && error.is_row() => self.skipped += 1,
                 Some(Err(error)) => return Err(error),
                 None => break,
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use safevlm::{Conversation, GenerationConfig, ImageLimits, SafeVlm, decode_image};
+use safevlm::{Answer, Conversation, GenerationConfig, ImageLimits, SafeVlm, decode_image};
 use safevlm_data::{BenchRow, DataError, Journal};
 
 use crate::error::EvalError;
@@ -16,6 +16,15 @@ use crate::run::{RunInfo, Settings, run_info_path};
 
 /// The run's file is brought up to date this often.
 const NOTE_EVERY: Duration = Duration::from_secs(20);
+
+/// What happens while a benchmark is answered.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// So many rows were written.
+    Rows(usize),
+    /// A row was left out.
+    LeftOut(&'a EvalError),
+}
 
 /// A file of predictions that is being written, or goes on being written.
 ///
@@ -86,7 +95,7 @@ impl PredictRun {
         &self.info
     }
 
-    /// Answers what is missing. `on_rows` hears how many rows were written.
+    /// Answers what is missing. Under [`Bench::skip_bad`] rows whose pictures cannot be used are left out.
     ///
     /// # Errors
     /// When a picture or the model fails, or the disk refuses. What was written stays.
@@ -94,7 +103,7 @@ impl PredictRun {
         &mut self,
         model: &SafeVlm,
         generation: &GenerationConfig,
-        on_rows: &mut dyn FnMut(usize),
+        on_step: &mut dyn FnMut(Step<'_>),
     ) -> Result<(), EvalError> {
         self.info.device = model.device().to_string();
         let before = self.info.timings;
@@ -107,7 +116,13 @@ impl PredictRun {
             if batch.iter().all(|row| self.done.contains(&row.record.id)) {
                 continue;
             }
-            let rows = self.predict(model, generation, &batches, batch)?;
+            let (batch, conversations) = self.usable(&mut batches, batch, on_step)?;
+            // The whole batch is computed again, since an answer may depend on its neighbours by a rounding.
+            if batch.iter().all(|row| self.done.contains(&row.record.id)) {
+                continue;
+            }
+            let answers = model.chat_batch(&conversations, generation)?;
+            let rows = self.missing(batch, answers);
             self.journal.append(&rows)?;
             self.done.extend(rows.iter().map(|row| row.record.id));
             self.info.rows = self.done.len();
@@ -115,8 +130,9 @@ impl PredictRun {
             if self.noted.elapsed() > NOTE_EVERY {
                 self.note()?;
             }
-            on_rows(rows.len());
+            on_step(Step::Rows(rows.len()));
         }
+        self.info.left_out = batches.skipped();
         self.info.finished = true;
         self.note()
     }
@@ -128,17 +144,32 @@ impl PredictRun {
         Ok(self.info.write(&run_info_path(&self.out))?)
     }
 
-    /// Answers a whole batch and gives the rows that are missing.
-    fn predict(
-        &mut self,
-        model: &SafeVlm,
-        generation: &GenerationConfig,
-        batches: &Batches,
+    /// The rows of a batch whose pictures can be used, and what is asked about them.
+    fn usable(
+        &self,
+        batches: &mut Batches,
         batch: Vec<BenchRow>,
-    ) -> Result<Vec<Prediction>, EvalError> {
-        let conversations =
-            batch.iter().map(|row| self.conversation(batches, row)).collect::<Result<Vec<_>, EvalError>>()?;
-        let answers = model.chat_batch(&conversations, generation)?;
+        on_step: &mut dyn FnMut(Step<'_>),
+    ) -> Result<(Vec<BenchRow>, Vec<Conversation>), EvalError> {
+        let (mut rows, mut conversations) = (Vec::new(), Vec::new());
+        for row in batch {
+            match self.conversation(batches, &row) {
+                Ok(conversation) => {
+                    conversations.push(conversation);
+                    rows.push(row);
+                }
+                Err(error) if self.bench.skip_bad && error.is_picture() => {
+                    batches.skip();
+                    on_step(Step::LeftOut(&error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((rows, conversations))
+    }
+
+    /// The rows with their answers, without those that are in the file.
+    fn missing(&mut self, batch: Vec<BenchRow>, answers: Vec<Answer>) -> Vec<Prediction> {
         let mut rows = Vec::with_capacity(batch.len());
         for (row, answer) in batch.into_iter().zip(answers) {
             if self.done.contains(&row.record.id) {
@@ -152,7 +183,7 @@ impl PredictRun {
                 safety: answer.safety,
             });
         }
-        Ok(rows)
+        rows
     }
 
     fn conversation(&self, batches: &Batches, row: &BenchRow) -> Result<Conversation, EvalError> {

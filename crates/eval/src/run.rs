@@ -105,6 +105,8 @@ pub struct RunInfo {
     pub safevlm_version: String,
     /// Rows in the file.
     pub rows: usize,
+    /// Rows that were left out, since they break the format or their pictures cannot be used.
+    pub left_out: usize,
     /// Whether all rows are done.
     pub finished: bool,
     /// When it was begun, in seconds since 1970.

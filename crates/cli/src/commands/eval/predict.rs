@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use safevlm::registry;
-use safevlm_eval::{Bench, PredictRun, Settings, Shard, hash_path};
+use safevlm_eval::{Bench, PredictRun, Settings, Shard, Step, hash_path};
 
 use crate::args::{GenerationArgs, ModelArgs, at_least_one};
 use crate::error::CliError;
@@ -40,7 +40,7 @@ pub(crate) struct PredictArgs {
     /// Rows that are answered together; more is faster on a GPU and needs more memory.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
     batch: usize,
-    /// Leave out rows that break the format, and list them, instead of ending.
+    /// Leave out rows that break the format or whose pictures cannot be used, and list them, instead of ending.
     #[arg(long)]
     skip_bad: bool,
     /// Instructions that come before each question.
@@ -69,21 +69,24 @@ pub(crate) fn run(args: &PredictArgs) -> Result<(), CliError> {
         let model = args.model.load()?;
         let mut progress = Progress::over(survey.rows, "rows");
         progress.begin_at(done);
-        run.answer(&model, &args.generation.config(), &mut |rows| progress.advance_by(rows))?;
+        run.answer(&model, &args.generation.config(), &mut |step| match step {
+            Step::Rows(rows) => progress.advance_by(rows),
+            Step::LeftOut(error) => progress.hidden(|| report_warning(error)),
+        })?;
     }
     let info = run.info();
     let mut out = anstream::stdout();
     let written = match args.json {
         true => serde_json::to_string(info).map_err(Into::into).and_then(|json| writeln!(out, "{json}")),
         false => {
-            let skipped = match survey.skipped.len() {
+            let left_out = match info.left_out {
                 0 => String::new(),
                 n => format!(", {n} bad ones left out"),
             };
             let went_on = if done > 0 { format!(", {done} of them from before") } else { String::new() };
             writeln!(
                 out,
-                "{}: {} rows{went_on}{skipped}, {:.2} rows/s on {}",
+                "{}: {} rows{went_on}{left_out}, {:.2} rows/s on {}",
                 args.out.display(),
                 info.rows,
                 info.timings.rows_per_second,
