@@ -12,6 +12,9 @@ use crate::run::Shard;
 /// enough to hold.
 const WINDOW: usize = 16;
 
+/// Pictures inside the benchmark's file are held up to this many bytes.
+const EMBEDDED: usize = 256 << 20;
+
 /// A benchmark's file and what of it is asked.
 #[derive(Debug, Clone)]
 pub struct Bench {
@@ -113,10 +116,13 @@ impl Batches {
     }
 
     fn fill(&mut self) -> Result<(), DataError> {
-        let mut rows = Vec::new();
-        while rows.len() < self.batch * WINDOW {
+        let (mut rows, mut embedded) = (Vec::new(), 0);
+        while rows.len() < self.batch.saturating_mul(WINDOW) && embedded < EMBEDDED {
             match self.rows.next() {
-                Some(Ok(row)) if in_shard(row.record.id, self.shard) => rows.push(row),
+                Some(Ok(row)) if in_shard(row.record.id, self.shard) => {
+                    embedded += row.embedded.as_ref().map_or(0, Vec::len);
+                    rows.push(row);
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) if self.skip_bad && error.is_row() => self.skipped += 1,
                 Some(Err(error)) => return Err(error),
@@ -124,7 +130,7 @@ impl Batches {
             }
         }
         rows.sort_by_key(|row| row.record.query.len());
-        self.window = rows.chunks(self.batch).rev().map(<[BenchRow]>::to_vec).collect();
+        self.window = rows.chunks(self.batch.max(1)).rev().map(<[BenchRow]>::to_vec).collect();
         Ok(())
     }
 }
@@ -149,4 +155,23 @@ fn in_shard(id: u64, shard: Option<Shard>) -> bool {
     let digest = Sha256::digest(id.to_le_bytes());
     let hash = u64::from_le_bytes(digest[..8].try_into().unwrap_or_default());
     hash % u64::from(shard.count.max(1)) == u64::from(shard.index.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn parts_are_disjoint_whole_and_of_like_size() {
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for id in 0..4000 {
+            let parts: Vec<u32> =
+                (1..=4).filter(|index| in_shard(id, Some(Shard { index: *index, count: 4 }))).collect();
+            assert_eq!(parts.len(), 1, "row {id} is in {parts:?}");
+            *counts.entry(parts[0]).or_default() += 1;
+        }
+        assert!(counts.values().all(|count| (900..1100).contains(count)), "{counts:?}");
+    }
 }
