@@ -89,6 +89,13 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A compressed archive, in which nothing can be found without unpacking it.
+    #[error("{path} is compressed; unpack it with `gunzip`, or name the folder with its files", path = path.display())]
+    PackedTar {
+        /// The archive.
+        path: PathBuf,
+    },
+
     /// Another process writes to the file.
     #[error("{path} is being written by another run; wait for it, or name another file with `--out`", path = path.display())]
     Busy {
@@ -129,6 +136,7 @@ impl DataError {
             Self::UnknownSplit { .. }
             | Self::BadRecord { .. }
             | Self::BadFile { .. }
+            | Self::PackedTar { .. }
             | Self::Busy { .. }
             | Self::NoImage { .. }
             | Self::NotEmpty { .. } => true,

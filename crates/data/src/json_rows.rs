@@ -57,6 +57,11 @@ impl<T: DeserializeOwned> JsonRows<T> {
         Ok(rows)
     }
 
+    /// The row that was read last, counted from 1.
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
     fn skip_byte_order_mark(&mut self) -> Result<(), DataError> {
         let start = self.reader.fill_buf().map_err(DataError::io("read", &self.path))?;
         if start.starts_with(b"\xEF\xBB\xBF") {

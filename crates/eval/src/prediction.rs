@@ -28,7 +28,6 @@ pub struct Prediction {
 pub struct Predictions {
     path: PathBuf,
     rows: JsonRows<Prediction>,
-    row: usize,
 }
 
 impl Predictions {
@@ -37,7 +36,7 @@ impl Predictions {
     /// # Errors
     /// When it cannot be read.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Ok(Self { path: path.to_path_buf(), rows: JsonRows::open(path)?, row: 0 })
+        Ok(Self { path: path.to_path_buf(), rows: JsonRows::open(path)? })
     }
 }
 
@@ -47,9 +46,8 @@ impl Iterator for Predictions {
     /// A row that breaks the format is an error with file, row and field.
     fn next(&mut self) -> Option<Self::Item> {
         let read = self.rows.next()?;
-        self.row += 1;
         Some(read.and_then(|prediction| match prediction.record.problem() {
-            Some(reason) => Err(DataError::BadRecord { path: self.path.clone(), row: self.row, reason }),
+            Some(reason) => Err(DataError::BadRecord { path: self.path.clone(), row: self.rows.row(), reason }),
             None => Ok(prediction),
         }))
     }
