@@ -32,6 +32,15 @@ impl Progress {
         Self { bar, begin: Instant::now(), waiting: stderr_is_terminal() }
     }
 
+    /// Over things of which nobody knows the number; `what` is the plural.
+    pub(crate) fn counting(what: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template(&format!("{{spinner}} {{pos}} {what}, {{per_sec}}")) {
+            bar.set_style(style);
+        }
+        Self { bar, begin: Instant::now(), waiting: stderr_is_terminal() }
+    }
+
     /// One item is done.
     pub(crate) fn advance(&mut self) {
         self.advance_by(1);

@@ -73,7 +73,7 @@ impl Outcome {
     }
 }
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 14] = [
     &["models"],
     &["chat"],
     &["guard"],
@@ -81,6 +81,7 @@ const COMMANDS: [&[&str]; 13] = [
     &["inspect"],
     &["train"],
     &["eval"],
+    &["data", "check"],
     &["eval", "predict"],
     &["eval", "merge"],
     &["bench"],

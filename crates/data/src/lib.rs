@@ -14,6 +14,7 @@
 //! ```
 
 mod bench;
+mod check;
 mod compose;
 mod dice;
 mod error;
@@ -22,6 +23,7 @@ mod images;
 mod journal;
 mod json_rows;
 pub mod labels;
+mod llava;
 mod parquet_rows;
 mod record;
 mod sets;
@@ -30,12 +32,14 @@ mod vendors;
 mod whole;
 
 pub use bench::{BenchReader, BenchRow};
+pub use check::{Check, CheckOptions, Finding, RowFormat, check};
 pub use compose::SCENE_SIDE;
 pub use error::DataError;
 pub use folder::{Summary, compose_to_folder};
 pub use images::{ImageStore, TarImages};
 pub use journal::Journal;
 pub use json_rows::JsonRows;
+pub use llava::{IMAGE_PLACEHOLDER, LlavaReader, LlavaRecord, Speaker, Turn};
 pub use record::{Combination, Record, write_jsonl};
 pub use sets::{PictureSets, Scene, Sprite};
 pub use vendors::{Layout, Split, VENDORS, Vendor, vendors};

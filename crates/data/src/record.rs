@@ -100,8 +100,7 @@ impl Record {
         if self.query.trim().is_empty() {
             return Some("`query` is empty".to_string());
         }
-        let inside = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', ':']);
-        if !self.image.split('/').all(inside) {
+        if !is_inside(&self.image) {
             return Some("`image` must be a relative path below `images/`".to_string());
         }
         match class {
@@ -110,6 +109,12 @@ impl Record {
             None => Some(format!("`subcategory` {} is not one of the 19 classes", self.subcategory)),
         }
     }
+}
+
+/// Whether a path stays below the folder that it is joined to, on any system.
+pub(crate) fn is_inside(path: &str) -> bool {
+    let inside = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', ':']);
+    path.split('/').all(inside)
 }
 
 /// Writes records as JSON lines.

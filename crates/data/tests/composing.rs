@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use safevlm_data::{Combination, DataError, PictureSets, Scene, Split, compose_to_folder, read_records};
+use safevlm_data::{BenchReader, Combination, DataError, PictureSets, Record, Scene, Split, compose_to_folder};
 use sha2::{Digest, Sha256};
 
 fn digest(scene: &Scene) -> String {
@@ -64,8 +64,10 @@ fn a_folder_is_complete_or_absent() {
     let sets = PictureSets::stand_in(Split::HeldOut);
     let summary = compose_to_folder(&sets, 30, 100, &out, false).unwrap();
     assert_eq!(summary.scenes, 30);
-    let records = read_records(&out.join("records.jsonl")).unwrap();
-    let bare = read_records(&out.join("holisafe_bench.json")).unwrap();
+    let read = |name: &str| -> Vec<Record> {
+        BenchReader::open(&out.join(name), None).unwrap().map(|row| row.unwrap().record).collect()
+    };
+    let (records, bare) = (read("records.jsonl"), read("holisafe_bench.json"));
     assert_eq!(records.len(), summary.rows.values().sum::<usize>());
     assert_eq!(bare.len(), records.len());
     for (record, bare) in records.iter().zip(&bare) {
