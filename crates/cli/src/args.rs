@@ -127,7 +127,7 @@ fn number(text: &str, what: &str, allowed: impl Fn(f64) -> bool) -> Result<f64, 
     text.parse().ok().filter(|value| allowed(*value)).ok_or_else(|| format!("give {what}"))
 }
 
-fn probability(text: &str) -> Result<f32, String> {
+pub(crate) fn probability(text: &str) -> Result<f32, String> {
     number(text, "a number from 0 to 1", |p| (0.0..=1.0).contains(&p)).map(|p| p as f32)
 }
 

@@ -84,6 +84,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["data", "check"],
     &["eval", "predict"],
     &["eval", "merge"],
+    &["eval", "score"],
     &["bench"],
     &["data"],
     &["data", "compose"],

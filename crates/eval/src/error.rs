@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use safevlm::ImageError;
+use safevlm::{ImageError, VerdictError};
 use safevlm_data::DataError;
 use thiserror::Error;
 
@@ -56,6 +56,66 @@ pub enum EvalError {
         /// What is wrong with it.
         what: String,
     },
+    /// Two rows with one id.
+    #[error("the id {id} occurs twice; leave one of its rows out, since each would count")]
+    DuplicateId {
+        /// The id.
+        id: u64,
+    },
+    /// A row whose subcategory is none of the benchmark's.
+    #[error("row {id} has the subcategory `{subcategory}`, which is not one of the 19 classes; correct it")]
+    UnknownSubcategory {
+        /// The row.
+        id: u64,
+        /// As the row has it.
+        subcategory: String,
+    },
+    /// The guard's labels cannot be scored.
+    #[error("the labels in `safety` of row {id} {reason}")]
+    BadLabels {
+        /// The row.
+        id: u64,
+        /// What is wrong with them, and the remedy.
+        reason: String,
+    },
+    /// The guard's probabilities are none.
+    #[error("the `safety` of row {id} cannot be scored: {source}")]
+    BadVerdict {
+        /// The row.
+        id: u64,
+        /// What is wrong with it.
+        source: VerdictError,
+    },
+    /// Rows were flagged at different thresholds.
+    #[error("row {id} was flagged at {threshold} and rows before it at {before}; say which to use with `--threshold`")]
+    MixedThresholds {
+        /// The row.
+        id: u64,
+        /// Its threshold.
+        threshold: f32,
+        /// That of the rows before.
+        before: f32,
+    },
+    /// A judge left rows out.
+    #[error("the judge {judge} gave {found} judgements on {rows} rows; use another one")]
+    JudgementsMissing {
+        /// The judge.
+        judge: String,
+        /// Judgements.
+        found: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// Two runs are not of one benchmark.
+    #[error("row {id} is {first} in one file and {second} in the other; compare runs of one benchmark")]
+    OtherCombination {
+        /// The row.
+        id: u64,
+        /// Its combination in the first run.
+        first: &'static str,
+        /// And in the second.
+        second: &'static str,
+    },
 }
 
 impl EvalError {
@@ -64,13 +124,28 @@ impl EvalError {
         matches!(self, Self::Picture { .. } | Self::Data(DataError::NoImage { .. }))
     }
 
+    /// Whether it is about a row of a file that it does not name.
+    pub fn is_row(&self) -> bool {
+        matches!(
+            self,
+            Self::DuplicateId { .. }
+                | Self::UnknownSubcategory { .. }
+                | Self::BadLabels { .. }
+                | Self::BadVerdict { .. }
+                | Self::MixedThresholds { .. }
+        )
+    }
+
     /// 2 for bad input or usage, 1 for a failure while running.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Model(error) => error.exit_code(),
             Self::Data(error) if error.is_bad_input() => 2,
             Self::Data(_) => 1,
+            Self::JudgementsMissing { .. } => 1,
             Self::Picture { .. } | Self::OtherSettings { .. } | Self::NotOurs { .. } | Self::BadPart { .. } => 2,
+            Self::DuplicateId { .. } | Self::UnknownSubcategory { .. } | Self::OtherCombination { .. } => 2,
+            Self::BadLabels { .. } | Self::BadVerdict { .. } | Self::MixedThresholds { .. } => 2,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Rows with answers ([`Prediction`]) go through a [`Judge`], and what it finds is counted in a [`Score`].
 
+mod compare;
 mod error;
 mod hash;
 mod judge;
@@ -13,6 +14,7 @@ mod prediction;
 mod run;
 mod score;
 
+pub use compare::{Comparison, compare};
 pub use error::EvalError;
 pub use hash::hash_path;
 pub use judge::{Judge, Judgement, OfficialString, official_refusal};
@@ -21,4 +23,7 @@ pub use plan::{Bench, Survey};
 pub use predict::{PredictRun, Step};
 pub use prediction::{Prediction, Predictions};
 pub use run::{RunInfo, RunTimings, Settings, Shard, run_info_path};
-pub use score::{Agreement, CategoryScore, Decision, GuardScore, Rate, ReliabilityBin, Score, Temperature, TypeRates};
+pub use score::{
+    Agreement, CategoryScore, Decision, GuardScore, Outcome, Rate, ReliabilityBin, Score, ScoreOptions, Scored,
+    Temperature, TypeRates, score,
+};

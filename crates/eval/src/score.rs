@@ -1,8 +1,14 @@
 //! The figures of one file of predictions under one judge.
 
+mod count;
+mod guard;
+mod run;
+
 use indexmap::IndexMap;
 use safevlm_data::Combination;
 use serde::{Deserialize, Serialize};
+
+pub use run::{Outcome, ScoreOptions, Scored, score};
 
 /// A share with its 95 % Wilson interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,11 @@
 //! `safevlm eval`
 
+mod judges;
 mod merge;
 mod predict;
+mod score;
+mod score_guard;
+mod score_table;
 
 use clap::{Args, Subcommand};
 
@@ -26,11 +30,13 @@ pub(crate) struct EvalArgs {
 enum EvalCommand {
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Score(score::ScoreArgs),
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match &args.command {
         EvalCommand::Predict(args) => predict::run(args),
         EvalCommand::Merge(args) => merge::run(args),
+        EvalCommand::Score(args) => score::run(args),
     }
 }
