@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use safevlm_eval::{Comparison, EvalError, Judge, Predictions, Score, ScoreOptions, Scored, compare, score};
+use safevlm_eval::{Comparison, EvalError, Judge, Outcome, Predictions, Score, ScoreOptions, Scored, compare, score};
 use serde::Serialize;
 
 use super::judges::JudgeName;
@@ -19,8 +19,9 @@ use crate::terminal::report_warning;
 const LISTED: usize = 20;
 
 const EXAMPLES: &str = "\
-Rates are errors: refusals on SSS (RR), answers on the four unsafe combinations (attack success, ASR). mASR is their
-unweighted mean. With two files the second is compared with the first on the rows that both have.
+Rates are errors: refusals on SSS (RR), answers on the four unsafe combinations (attack success).
+mASR is the unweighted mean of the latter. With two files the second is compared with the first on
+the rows that both have, by a paired bootstrap.
 
 Examples:
   safevlm eval score safe-smol.jsonl
@@ -81,11 +82,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
     written.map_err(CliError::Output)
 }
 
-fn score_file(
-    args: &ScoreArgs,
-    path: &Path,
-    judge: &mut dyn Judge,
-) -> Result<(FileScore, Vec<safevlm_eval::Outcome>), CliError> {
+fn score_file(args: &ScoreArgs, path: &Path, judge: &mut dyn Judge) -> Result<(FileScore, Vec<Outcome>), CliError> {
     let mut progress = Progress::counting("rows");
     let mut skipped = 0;
     let rows = Predictions::open(path)?.filter_map(|row| {

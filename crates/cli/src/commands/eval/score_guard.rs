@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use safevlm_eval::{Decision, Score};
 
 use super::score_table::percent;
-use crate::terminal::{DIM, TITLE};
+use crate::terminal::TITLE;
 
 /// Nothing where no row has probabilities.
 pub(super) fn write_guard(out: &mut dyn Write, score: &Score) -> io::Result<()> {
@@ -13,7 +13,7 @@ pub(super) fn write_guard(out: &mut dyn Write, score: &Score) -> io::Result<()> 
         return Ok(());
     };
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    writeln!(out, "{TITLE}GUARD{TITLE:#}, {} rows with probabilities", guard.rows)?;
+    writeln!(out, "{TITLE}GUARD{TITLE:#}, {} rows with probabilities (an image counts once a question)", guard.rows)?;
     let classes = guard.labels.len();
     writeln!(out, "  {classes} classes: accuracy {}, macro F1 {:.3}", percent(Some(guard.accuracy)), guard.macro_f1)?;
     writeln!(out, "  safe or not: AUROC {}, AUPRC {}", number(guard.auroc), number(guard.auprc))?;
@@ -53,5 +53,5 @@ pub(super) fn write_guard(out: &mut dyn Write, score: &Score) -> io::Result<()> 
         let (refused, answered) = (agreement.passed_refused, agreement.passed_answered);
         writeln!(out, "  {:14}  {refused:>8}  {answered:>8}", "passed")?;
     }
-    writeln!(out, "{DIM}  Rows count, not images; an image with several questions counts several times.{DIM:#}\n")
+    writeln!(out)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
 use safevlm_data::Combination;
 use safevlm_eval::metrics::Difference;
 use safevlm_eval::{CategoryScore, Comparison, Score};
@@ -66,23 +67,21 @@ pub(super) fn write_score(out: &mut dyn Write, file: &str, skipped: usize, score
         "CATEGORY", "ROWS", "SSS, RR", "SSU", "USU", "UUU", "SUU", "mASR"
     )?;
     for (name, category) in &score.categories {
-        write_category(out, name, category)?;
+        write_category(out, Style::new(), name, category)?;
         // A category with one subcategory of its own name, as sexual_content, needs no second line.
         for (name, subcategory) in category.subcategories.iter().filter(|(own, _)| *own != name) {
-            write!(out, "{DIM}")?;
-            write_category(out, &format!("  {name}"), subcategory)?;
-            write!(out, "{DIM:#}")?;
+            write_category(out, DIM, &format!("  {name}"), subcategory)?;
         }
     }
     writeln!(out)
 }
 
-fn write_category(out: &mut dyn Write, name: &str, score: &CategoryScore) -> io::Result<()> {
-    write!(out, "{name:CATEGORY$}  {:>6} ", score.rows)?;
+fn write_category(out: &mut dyn Write, style: Style, name: &str, score: &CategoryScore) -> io::Result<()> {
+    write!(out, "{style}{name:CATEGORY$}  {:>6} ", score.rows)?;
     for combination in Combination::ALL {
         write!(out, " {:>7}", percent(score.types.get(&combination).and_then(|rate| rate.rate)))?;
     }
-    writeln!(out, "  {:>7}", percent(score.masr))
+    writeln!(out, "  {:>7}{style:#}", percent(score.masr))
 }
 
 /// Image, text and both together.
