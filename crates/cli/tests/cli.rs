@@ -73,7 +73,7 @@ impl Outcome {
     }
 }
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["models"],
     &["chat"],
     &["guard"],
