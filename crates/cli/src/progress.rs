@@ -9,7 +9,7 @@ use crate::terminal::stderr_is_terminal;
 /// Work that takes longer shows its progress.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Progress over items, on standard error when that is a terminal.
+/// Progress over a known number of items, on standard error when that is a terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
     begin: Instant,
@@ -24,17 +24,9 @@ impl Progress {
 
     /// Over `items` things of which `what` is the plural.
     pub(crate) fn over(items: usize, what: &str) -> Self {
-        Self::shown_as(Some(items as u64), &format!("{{bar:32}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left"))
-    }
-
-    /// Over things of which `what` is the plural and whose number is not known before.
-    pub(crate) fn counting(what: &str) -> Self {
-        Self::shown_as(None, &format!("{{pos}} {what}, {{per_sec}}"))
-    }
-
-    fn shown_as(items: Option<u64>, template: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(items, ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        let bar = ProgressBar::with_draw_target(Some(items as u64), ProgressDrawTarget::hidden());
+        let template = format!("{{bar:32}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
         Self { bar, begin: Instant::now(), waiting: stderr_is_terminal() }
