@@ -6,6 +6,8 @@ use safevlm::ImageError;
 use safevlm_data::DataError;
 use thiserror::Error;
 
+use crate::judge::LlmError;
+
 /// An error of this crate.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -56,6 +58,9 @@ pub enum EvalError {
         /// What is wrong with it.
         what: String,
     },
+    /// A language model cannot be asked for judgements.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
 }
 
 impl EvalError {
@@ -71,6 +76,8 @@ impl EvalError {
             Self::Data(error) if error.is_bad_input() => 2,
             Self::Data(_) => 1,
             Self::Picture { .. } | Self::OtherSettings { .. } | Self::NotOurs { .. } | Self::BadPart { .. } => 2,
+            Self::Llm(error) if error.is_bad_input() => 2,
+            Self::Llm(_) => 1,
         }
     }
 }
