@@ -44,12 +44,13 @@ fn requests_run_at_the_same_time_but_never_more_than_allowed() {
         let mut count = count.lock().unwrap();
         *count += 1;
         here.notify_all();
-        let (count, _) = here.wait_timeout_while(count, Duration::from_secs(20), |count| *count < 4).unwrap();
+        let (count, _) = here.wait_timeout_while(count, Duration::from_secs(5), |count| *count < 4).unwrap();
         drop(count);
         Answer::Late(Duration::from_millis(10), Box::new(Answer::says(TRUE)))
     });
-    let (found, _) = judge(LlmJudgeConfig { concurrency: 4, ..config(&server) }, &rows(16));
-    assert_eq!(found.unwrap().len(), 16);
+    let patient = LlmJudgeConfig { concurrency: 4, timeout: Duration::from_secs(60), ..config(&server) };
+    let (found, judge) = judge(patient, &rows(16));
+    assert_eq!((found.unwrap().len(), judge.usage().retries), (16, 0));
     assert_eq!(server.most_at_once(), 4);
 }
 

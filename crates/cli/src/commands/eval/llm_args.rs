@@ -181,7 +181,7 @@ mod tests {
             (&[&local[..], &["--judge-prompt", "no/such/file"]].concat(), "`--judge-prompt`"),
             (&[&local[..], &["--judge-prompt", "Cargo.toml"]].concat(), "lacks {query}"),
             (&[&local[..], &["--judge-images", "."]].concat(), "cannot be used with"),
-            (&[&local[..], &["--judge-price-in", "-1"]].concat(), "give a number from 0 on"),
+            (&[&local[..], &["--judge-price-in", "inf"]].concat(), "give a number from 0 on"),
             (&[&local[..], &["--judge-concurrency", "0"]].concat(), "1..=256"),
         ] {
             let error = build(folder.path(), options).unwrap_err();
