@@ -177,7 +177,7 @@ impl LlmJudge {
         let shown = match picture {
             Some(bytes) => {
                 let _one_at_a_time = locked(&self.decoding);
-                let broken = |source| LlmError::Picture { id: record.id, name: record.image.clone(), source };
+                let broken = |source| EvalError::Picture { id: record.id, name: record.image.clone(), source };
                 Some(picture::data_url(&bytes).map_err(broken)?)
             }
             None => None,

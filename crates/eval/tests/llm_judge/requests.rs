@@ -91,7 +91,7 @@ fn one_turn_with_the_picture_before_the_text() {
     std::fs::write(&picture, b"no picture").unwrap();
     let images = || Some(ImageStore::open(folder.path()).unwrap());
     let (found, _) = super::judge(LlmJudgeConfig { images: images(), ..config(&server) }, &rows(1));
-    assert!(failure(found).to_string().starts_with("the picture hate/race/a.png of row 0 cannot be shown"));
+    assert!(found.unwrap_err().to_string().starts_with("the picture hate/race/a.png of row 0 cannot be used"));
     std::fs::remove_file(&picture).unwrap();
     let (found, _) = super::judge(LlmJudgeConfig { images: images(), ..config(&server) }, &rows(1));
     assert!(failure(found).to_string().contains("`--judge-without-images`"));

@@ -29,8 +29,8 @@ pub(crate) struct LlmJudgeArgs {
     /// plain http to another machine.
     #[arg(long, value_name = "VARIABLE")]
     judge_key_env: Option<String>,
-    /// The folder that the rows' pictures are below. By default `images` beside the predictions.
-    #[arg(long, value_name = "DIR", conflicts_with = "judge_without_images")]
+    /// The folder or tar that has the rows' pictures. By default `images` beside the predictions.
+    #[arg(long, value_name = "DIR|TAR", conflicts_with = "judge_without_images")]
     judge_images: Option<PathBuf>,
     /// Judge by the text alone; rates are not comparable with others then.
     #[arg(long)]
@@ -132,8 +132,8 @@ impl LlmJudgeArgs {
         if self.judge_without_images {
             return Ok(None);
         }
-        if let Some(folder) = &self.judge_images {
-            return Ok(Some(ImageStore::open(folder)?));
+        if let Some(path) = &self.judge_images {
+            return Ok(Some(ImageStore::open(path)?));
         }
         let beside = predictions.with_file_name("images");
         match beside.is_dir() {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use safevlm::ImageError;
 use thiserror::Error;
 
 /// An error of the judge `llm`: one sentence that names the remedy. None ever holds a key, and addresses are
@@ -33,24 +32,13 @@ pub enum LlmError {
 
     /// A picture that a row names is not there.
     #[error(
-        "the picture {name} of row {id} is not there; name the folder that has it with `--judge-images`, or judge by the text alone with `--judge-without-images`"
+        "the picture {name} of row {id} is not there; name the folder or tar that has it with `--judge-images`, or judge by the text alone with `--judge-without-images`"
     )]
     NoPicture {
         /// The row's id.
         id: u64,
         /// The picture's path as the row has it.
         name: String,
-    },
-
-    /// A picture that cannot be decoded.
-    #[error("the picture {name} of row {id} cannot be shown to the judge: {source}")]
-    Picture {
-        /// The row's id.
-        id: u64,
-        /// The picture's path as the row has it.
-        name: String,
-        /// What the decoder says.
-        source: ImageError,
     },
 
     /// Another process writes to the cache.
