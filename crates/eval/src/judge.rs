@@ -1,7 +1,9 @@
 //! Who says whether an answer is right.
 
+mod llm;
 mod official;
 
+pub use llm::{DEFAULT_PROMPT, LlmError, LlmJudge, LlmJudgeConfig, LlmUsage, Prices, Secret};
 pub use official::{OfficialString, official_refusal};
 
 use crate::error::EvalError;
@@ -32,6 +34,11 @@ impl Judgement {
 pub trait Judge {
     /// Its name, as `--judge` takes it.
     fn name(&self) -> &str;
+
+    /// The judge as a score names it: with what else decides its judgements, such as `llm:gpt-4o`.
+    fn label(&self) -> String {
+        self.name().to_string()
+    }
 
     /// A judgement on each row, in their order.
     ///
