@@ -3,6 +3,7 @@
 mod judges;
 mod merge;
 mod predict;
+mod report;
 mod score;
 mod score_guard;
 mod score_table;
@@ -30,6 +31,7 @@ pub(crate) struct EvalArgs {
 enum EvalCommand {
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Report(report::ReportArgs),
     Score(score::ScoreArgs),
 }
 
@@ -37,6 +39,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match &args.command {
         EvalCommand::Predict(args) => predict::run(args),
         EvalCommand::Merge(args) => merge::run(args),
+        EvalCommand::Report(args) => report::run(args),
         EvalCommand::Score(args) => score::run(args),
     }
 }
