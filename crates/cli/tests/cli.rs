@@ -73,7 +73,7 @@ impl Outcome {
     }
 }
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &["models"],
     &["chat"],
     &["guard"],
@@ -84,6 +84,7 @@ const COMMANDS: [&[&str]; 15] = [
     &["data", "check"],
     &["eval", "predict"],
     &["eval", "merge"],
+    &["eval", "report"],
     &["eval", "score"],
     &["bench"],
     &["data"],

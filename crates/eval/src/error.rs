@@ -28,6 +28,26 @@ pub enum EvalError {
         /// What the decoder says.
         source: ImageError,
     },
+    /// Something about one of several files.
+    #[error("{path}: {source}", path = path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What does not name it.
+        source: Box<EvalError>,
+    },
+    /// A file of predictions without any.
+    #[error("{path} has no rows; give a file of predictions", path = path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A report's file whose ending says no form.
+    #[error("{path} does not say what to write; let `--out` end in .html, .md or .csv", path = path.display())]
+    ReportFormat {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that a run would append to was made with other settings.
     #[error(
         "{path} was made with other settings: `{setting}` was {old} and would be {new}; \
@@ -147,6 +167,8 @@ impl EvalError {
             Self::Model(error) => error.exit_code(),
             Self::Data(error) if error.is_bad_input() => 2,
             Self::Data(_) => 1,
+            Self::InFile { source, .. } => source.exit_code(),
+            Self::ReportFormat { .. } | Self::NoRows { .. } => 2,
             Self::JudgementsMissing { .. } => 1,
             Self::Picture { .. } | Self::OtherSettings { .. } | Self::NotOurs { .. } | Self::BadPart { .. } => 2,
             Self::DuplicateId { .. } | Self::UnknownSubcategory { .. } | Self::OtherCombination { .. } => 2,

@@ -11,6 +11,7 @@ pub mod metrics;
 mod plan;
 mod predict;
 mod prediction;
+mod report;
 mod run;
 mod score;
 
@@ -25,6 +26,9 @@ pub use merge::merge;
 pub use plan::{Bench, Survey};
 pub use predict::{PredictRun, Step};
 pub use prediction::{Prediction, Predictions};
+pub use report::{
+    Example, PUBLISHED, Published, PublishedModel, Report, ReportFormat, ReportOptions, ReportRun, RunComparison,
+};
 pub use run::{RunInfo, RunTimings, Settings, Shard, run_info_path};
 pub use score::{
     Agreement, CategoryScore, Decision, GuardScore, Outcome, Rate, ReliabilityBin, Score, ScoreOptions, Scored,

@@ -4,6 +4,7 @@ mod judges;
 mod llm_args;
 mod merge;
 mod predict;
+mod report;
 mod score;
 mod score_guard;
 mod score_table;
@@ -31,6 +32,7 @@ pub(crate) struct EvalArgs {
 enum EvalCommand {
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Report(report::ReportArgs),
     Score(score::ScoreArgs),
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match &args.command {
         EvalCommand::Predict(args) => predict::run(args),
         EvalCommand::Merge(args) => merge::run(args),
+        EvalCommand::Report(args) => report::run(args),
         EvalCommand::Score(args) => score::run(args),
     }
 }
