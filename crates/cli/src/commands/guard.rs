@@ -29,7 +29,7 @@ the probability of each class under its label, and error, which says why a file 
 stopped, however hard, goes on when the command is given again: what is done is in FILE.partial.jsonl until then.
 
 With --heatmap the guard also judges each visual token alone, which shows where it finds harm: violet is a little
-unsafe, red more, yellow certain. Dark and grey is what a model that crops does not see.
+unsafe, red more, orange certain. The picture itself is grey, and dark where a model that crops does not see it.
 
 Examples:
   safevlm guard photo.jpg

@@ -6,28 +6,35 @@ use super::Heatmap;
 use super::colours::inferno;
 
 /// How much of the picture is covered where harm is certain.
-const COVER: f32 = 0.8;
+const COVER: f32 = 0.75;
+/// The colour map's part that is used: its ends cannot be told from dark and from bright pictures.
+const FROM: f32 = 0.2;
+const TO: f32 = 0.85;
+/// How bright the map is over a black pixel, so that the picture shows through.
+const SHADE: f32 = 0.4;
 /// How bright is left what the model does not see.
 const UNSEEN: f32 = 0.25;
 
 impl Heatmap {
-    /// `picture` with the map over it, in the picture's own size. The probability of being unsafe goes from nothing
-    /// over violet and red to yellow, smoothly from token to token. What the model does not see of the picture, since
-    /// it crops, is dark and grey.
+    /// `picture` in grey with the map over it, in the picture's own size. The probability of being unsafe goes from
+    /// nothing over violet and red to orange, smoothly from token to token. What the model does not see of the
+    /// picture, since it crops, is dark.
     pub fn draw(&self, picture: &RgbImage) -> RgbImage {
         let view = &self.grid.view;
         let columns = steps(picture.width(), view.left, view.width, self.grid.columns);
         let rows = steps(picture.height(), view.top, view.height, self.grid.rows);
         let mut drawn = picture.clone();
         for (x, y, pixel) in drawn.enumerate_pixels_mut() {
-            let level = pixel.0.map(f32::from);
+            let [red, green, blue] = pixel.0.map(f32::from);
+            let grey = 0.299 * red + 0.587 * green + 0.114 * blue;
             let mixed = match (&columns[x as usize], &rows[y as usize]) {
                 (Some(column), Some(row)) => {
                     let probability = self.between(column, row);
-                    let (colour, cover) = (inferno(probability), COVER * probability);
-                    std::array::from_fn(|channel| level[channel] * (1.0 - cover) + colour[channel] * cover)
+                    let cover = COVER * probability;
+                    let shade = SHADE + (1.0 - SHADE) * grey / 255.0;
+                    inferno(FROM + (TO - FROM) * probability).map(|c| grey * (1.0 - cover) + c * shade * cover)
                 }
-                _ => [UNSEEN * (0.299 * level[0] + 0.587 * level[1] + 0.114 * level[2]); 3],
+                _ => [UNSEEN * grey; 3],
             };
             pixel.0 = mixed.map(|value| value.round() as u8);
         }
@@ -80,7 +87,7 @@ mod tests {
         let drawn = map(grid, (40, 20), &[2]).draw(&picture);
         assert_eq!(drawn.dimensions(), (40, 20));
         let red = |x: u32, y: u32| drawn.get_pixel(x, y).0[0];
-        assert!(red(25, 5) > 200 && red(5, 15) < 110, "{} {}", red(25, 5), red(5, 15));
+        assert!(red(25, 5) > 125 && red(5, 15) < 105, "{} {}", red(25, 5), red(5, 15));
         // Between the middles of two tokens it changes step by step.
         assert!((15..24).all(|x| red(x, 0) <= red(x + 1, 0)));
     }
@@ -92,7 +99,7 @@ mod tests {
         let drawn = map(TokenGrid::square(4, middle).unwrap(), (40, 20), &[]).draw(&picture);
         assert_eq!(drawn.get_pixel(9, 3).0, [15; 3]);
         assert_eq!(drawn.get_pixel(30, 3).0, [15; 3]);
-        assert!(drawn.get_pixel(10, 3).0[0] > 150 && drawn.get_pixel(29, 3).0[0] > 150);
+        assert!(drawn.get_pixel(10, 3).0[0] > 50 && drawn.get_pixel(29, 3).0[0] > 50);
     }
 
     #[test]

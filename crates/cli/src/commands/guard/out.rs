@@ -158,7 +158,7 @@ fn write_table(
 ) -> Result<(), CliError> {
     let failed = |source| DataError::Io { doing: "write", path: out.to_path_buf(), source };
     let mut index = results.index().map_err(failed)?;
-    let mut rows = inputs.iter().map(|input| {
+    let mut rows = inputs.iter().map(|input| -> io::Result<Row> {
         let row = row(&input.name, failures, &mut index)?;
         summary.images += 1;
         summary.flagged += usize::from(row.safety.as_ref().is_some_and(|verdict| verdict.flagged));

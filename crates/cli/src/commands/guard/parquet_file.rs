@@ -22,7 +22,7 @@ pub(crate) fn write(labels: &[String], rows: &mut Rows<'_>, out: &mut (dyn Write
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut file = SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(io::Error::other)?;
     loop {
-        let group: Vec<Row> = rows.take(GROUP).collect::<io::Result<_>>()?;
+        let group: Vec<Row> = (&mut *rows).take(GROUP).collect::<io::Result<_>>()?;
         if group.is_empty() {
             break;
         }

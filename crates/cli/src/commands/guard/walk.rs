@@ -123,11 +123,6 @@ impl<S: Sink, J: FnMut(&Batch<'_>) -> Result<Vec<Judged>, CliError>> Walk<S, J> 
         self.status = self.status.max(status);
         self.progress.hidden(|| report_error(error));
     }
-
-    /// The sink, after the walk.
-    pub(crate) fn into_sink(self) -> S {
-        self.sink
-    }
 }
 
 fn pixels(image: &RgbImage) -> u64 {
@@ -195,7 +190,7 @@ mod tests {
         let mut walk = Walk::new(Seen::default(), judge, Progress::new(names.len()));
         let outcome = walk.all(&files);
         let status = walk.status();
-        let seen = walk.into_sink().0;
+        let seen = walk.sink.0;
         Walked { seen, batches, status: outcome.map(|()| status) }
     }
 
