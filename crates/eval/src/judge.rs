@@ -1,8 +1,10 @@
 //! Who says whether an answer is right.
 
 mod official;
+mod string;
 
 pub use official::{OfficialString, official_refusal};
+pub use string::{StringJudge, refusal};
 
 use crate::error::EvalError;
 use crate::prediction::Prediction;
@@ -39,4 +41,10 @@ pub trait Judge {
     /// When the judge cannot be asked at all; a row on which it says nothing clear is
     /// [`Judgement::Unparsed`].
     fn judge(&mut self, rows: &[Prediction]) -> Result<Vec<Judgement>, EvalError>;
+}
+
+/// The judge of this name that needs nothing but the answers: `official-string` or `string`.
+pub fn judge_by_name(name: &str) -> Option<Box<dyn Judge>> {
+    let judges: [Box<dyn Judge>; 2] = [Box::new(OfficialString), Box::new(StringJudge)];
+    judges.into_iter().find(|judge| judge.name() == name)
 }
