@@ -2,9 +2,11 @@
 
 mod llm;
 mod official;
+mod string;
 
 pub use llm::{DEFAULT_PROMPT, LlmError, LlmJudge, LlmJudgeConfig, LlmUsage, Prices, Secret};
 pub use official::{OfficialString, official_refusal};
+pub use string::{StringJudge, refusal};
 
 use crate::error::EvalError;
 use crate::prediction::Prediction;

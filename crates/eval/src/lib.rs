@@ -20,7 +20,7 @@ pub use error::EvalError;
 pub use hash::hash_path;
 pub use judge::{
     DEFAULT_PROMPT, Judge, Judgement, LlmError, LlmJudge, LlmJudgeConfig, LlmUsage, OfficialString, Prices, Secret,
-    official_refusal,
+    StringJudge, official_refusal, refusal,
 };
 pub use merge::merge;
 pub use plan::{Bench, Survey};

@@ -63,6 +63,13 @@ impl Judge for AnyJudge {
         }
     }
 
+    fn label(&self) -> String {
+        match self {
+            Self::Matcher(judge) => judge.label(),
+            Self::Llm(judge) => judge.label(),
+        }
+    }
+
     fn judge(&mut self, rows: &[Prediction]) -> Result<Vec<Judgement>, EvalError> {
         match self {
             Self::Matcher(judge) => judge.judge(rows),
