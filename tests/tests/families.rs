@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use safevlm::{Conversation, DeviceSpec, GenerationConfig, LoadOptions, RgbImage, SafeVlm};
 use safevlm_family::Family;
-use safevlm_nn::VisionEncoder;
+use safevlm_nn::{GuardHead, GuardInput, ImageTokens, VisionEncoder};
 use safevlm_tests::{
     Checkpoint, Golden, PixelValues, assert_close, assert_gradients_reach_what_is_trainable, assert_invariants, flex,
     golden_folders, images, values,
@@ -54,6 +54,11 @@ macro_rules! families {
                     let case = cases.iter().find(|case| case.conversation.has_images()).unwrap();
                     assert_gradients_reach_what_is_trainable(model, &case.conversation);
                 }
+            }
+
+            #[test]
+            fn a_heat_map_is_what_the_guard_says_of_each_token() {
+                golden_folders($folder).iter().for_each(|dir| maps_are_of_tokens::<$family>(dir));
             }
 
             #[test]
@@ -156,6 +161,45 @@ fn assert_guard_is_chat(model: &SafeVlm, conversation: &Conversation, what: &str
         let asked = model.chat(&question, &config, &mut |_| ()).unwrap().safety.unwrap();
         let [alone, asked] = [alone, asked].map(|verdict| verdict.probabilities.into_values().collect::<Vec<f32>>());
         assert_close(&format!("{what}: the guard alone"), &alone, &asked, 1e-4);
+    }
+}
+
+/// The verdict with a map is the guard's, and each token of the map what the head says of that token's state.
+fn maps_are_of_tokens<F: Family>(dir: &Path) {
+    let facade = SafeVlm::load(dir, &LoadOptions { device: DeviceSpec::Flex, ..LoadOptions::default() }).unwrap();
+    let model = Checkpoint::<F>::load(dir, &flex());
+    let cases = Golden::read(dir).cases;
+    for image in cases.iter().flat_map(|case| images(&case.conversation)) {
+        let Some(guard) = &model.model.guard else {
+            assert!(matches!(facade.heatmap(image), Err(safevlm::Error::NoGuard { .. })), "{}", dir.display());
+            continue;
+        };
+        if guard.meta_token().is_some() {
+            assert!(matches!(facade.heatmap(image), Err(safevlm::Error::NoHeatmap { .. })), "{}", dir.display());
+            continue;
+        }
+        let map = facade.heatmap(image).unwrap();
+        let what = format!("{} of {}x{}", dir.display(), image.width(), image.height());
+        let probabilities = |verdict: &safevlm::Verdict| verdict.probabilities.values().copied().collect::<Vec<f32>>();
+        let alone = &facade.guard(&[image]).unwrap()[0];
+        assert_close(&what, &probabilities(&map.verdict), &probabilities(alone), 1e-5);
+
+        let inputs = model.inputs(&Conversation::new().user("", [Arc::new(image.clone())]));
+        let visual = model.model.visual_tokens(inputs.pixels.clone().unwrap());
+        assert_eq!(map.grid.tokens(), visual.counts()[0], "{what}");
+        let states = match guard.input() {
+            GuardInput::Projector => visual.states(),
+            GuardInput::HiddenStates => {
+                let [_, tokens, width] = model.forward(&inputs).hidden.dims();
+                let hidden = model.forward(&inputs).hidden.reshape([tokens, width]);
+                let states = inputs.sequences.visual_tokens().into_iter().map(|at| hidden.clone().narrow(0, at, 1));
+                Tensor::cat(states.collect(), 0)
+            }
+        };
+        for token in [0, map.grid.columns - 1, map.grid.tokens() / 2, map.grid.tokens() - 1] {
+            let one = ImageTokens::new(states.clone().narrow(0, token, 1), vec![1]);
+            assert_close(&what, map.logits(token), &values(guard.classify(one)), 1e-4);
+        }
     }
 }
 

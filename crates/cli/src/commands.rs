@@ -6,7 +6,6 @@ pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod guard;
-mod guard_report;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod models;

@@ -37,6 +37,11 @@ pub(crate) fn report_warning(warning: &dyn Display) {
     report(WARNING, "warning", warning);
 }
 
+/// Writes something worth knowing as one line to standard error.
+pub(crate) fn note(text: &dyn Display) {
+    let _ = writeln!(anstream::stderr(), "{DIM}{}{DIM:#}", harmless(&text.to_string()));
+}
+
 fn report(style: Style, kind: &str, message: &dyn Display) {
     let text = message.to_string();
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

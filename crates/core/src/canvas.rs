@@ -14,6 +14,12 @@ pub struct Canvas<'a> {
     pub(crate) colour: [u8; 3],
 }
 
+/// Where an image of that width and height begins in the smallest square around it.
+pub(crate) fn square_offset((width, height): (u32, u32)) -> (u32, u32) {
+    let side = width.max(height);
+    ((side - width) / 2, (side - height) / 2)
+}
+
 impl<'a> Canvas<'a> {
     /// The image without a border.
     pub fn of(image: &'a RgbImage) -> Self {
@@ -24,10 +30,9 @@ impl<'a> Canvas<'a> {
     /// The image in the middle of the smallest square around it, an odd pixel below or to the right
     /// (reference: LLaVA `expand2square`).
     pub fn square(image: &'a RgbImage, colour: [u8; 3]) -> Self {
-        let (width, height) = image.dimensions();
-        let side = width.max(height);
-        let offset = ((side - width) / 2, (side - height) / 2);
-        Self { offset, size: (side, side), colour, ..Self::of(image) }
+        let size = image.dimensions();
+        let side = size.0.max(size.1);
+        Self { offset: square_offset(size), size: (side, side), colour, ..Self::of(image) }
     }
 
     /// Rows of `width` pixels, of which the first stands in column and row `offset`.

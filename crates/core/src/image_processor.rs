@@ -7,6 +7,7 @@ use crate::canvas::Canvas;
 use crate::fields::{FieldError, Fields};
 use crate::pixels::PixelValues;
 use crate::resize::{Region, ResizeError, ResizeFilter, resize_region, scale_shorter};
+use crate::view::View;
 
 const FILE: &str = "preprocessor_config.json";
 
@@ -113,12 +114,27 @@ impl ImageProcessor {
     /// If the image has no pixels or is absurdly long.
     pub fn square(&self, image: &RgbImage) -> Result<RgbImage, ResizeError> {
         let canvas = if self.pad { Canvas::square(image, self.ground) } else { Canvas::of(image) };
+        let (to, middle) = self.middle(canvas.dimensions());
+        resize_region(&canvas, to, middle, self.filter)
+    }
+
+    /// The size to which something of `size` is scaled, and the square that is cut out of that.
+    fn middle(&self, size: (u32, u32)) -> ((u32, u32), Region) {
         let to = match self.size {
             Size::Exact(width, height) => (width, height),
-            Size::Shorter(edge) => scale_shorter(canvas.dimensions(), edge),
+            Size::Shorter(edge) => scale_shorter(size, edge),
         };
-        let middle = Region::centre(to, (self.side, self.side), |spare| spare / 2);
-        resize_region(&canvas, to, middle, self.filter)
+        (to, Region::centre(to, (self.side, self.side), |spare| spare / 2))
+    }
+
+    /// The part of an image of that width and height that becomes the square.
+    pub fn view(&self, size: (u32, u32)) -> View {
+        let (view, canvas) = match self.pad {
+            true => (View::square(size), (size.0.max(size.1), size.0.max(size.1))),
+            false => (View::whole(size), size),
+        };
+        let (to, middle) = self.middle(canvas);
+        view.part(to, middle)
     }
 
     /// The pixels of several images.
@@ -240,6 +256,20 @@ mod tests {
         assert_eq!(ImageProcessor::from_hf(&nested, 32, &DEFAULTS).unwrap(), processor);
         let values = processor.planes(&[&RgbImage::from_pixel(9, 4, image::Rgb([255, 0, 51]))]).unwrap();
         assert_eq!((values[0], values[1024], values[3071]), (2.0, -2.0, (0.2f32 - 0.5) / 0.25));
+    }
+
+    #[test]
+    fn the_view_is_what_is_cropped_or_padded() {
+        let processor = ImageProcessor::from_hf(&json!({}), 32, &DEFAULTS).unwrap();
+        let view = |left, top, width, height| View { left, top, width, height };
+        // 128 x 64 becomes 64 x 32, of which the middle half is kept.
+        assert_eq!(processor.view((128, 64)), view(32.0, 0.0, 64.0, 64.0));
+        assert_eq!(processor.view((16, 80)), view(0.0, 32.0, 16.0, 16.0));
+        let padded = processor.with_padding(true);
+        assert_eq!(padded.view((128, 64)), view(0.0, -32.0, 128.0, 128.0));
+        assert_eq!(padded.view((3, 4)), view(0.0, 0.0, 4.0, 4.0));
+        let squeezed = ImageProcessor::from_hf(&json!({"size": [32, 32]}), 32, &DEFAULTS).unwrap();
+        assert_eq!(squeezed.view((128, 64)), View::whole((128, 64)));
     }
 
     #[test]

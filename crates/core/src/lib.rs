@@ -14,6 +14,7 @@ pub mod pixels;
 pub mod resize;
 pub mod taxonomy;
 pub mod verdict;
+pub mod view;
 
 pub use conversation::{Conversation, Message, Part, Role};
 pub use device::{AvailableDevice, DeviceError, DeviceSpec};
@@ -22,6 +23,7 @@ pub use image::{ImageError, ImageLimits, RgbImage, decode_image, load_image};
 pub use image_processor::{ImageProcessor, ProcessorDefaults};
 pub use taxonomy::{CLASSES, Category, Class, Taxonomy, TaxonomyError};
 pub use verdict::{Verdict, VerdictError};
+pub use view::View;
 
 /// The README's example, compiled and run with the documentation tests.
 #[cfg(doctest)]

@@ -12,7 +12,7 @@ use crate::error::DataError;
 /// When the disk or `content` refuses; then `path` is as it was.
 pub fn write_whole(
     path: &Path,
-    content: impl FnOnce(&mut dyn Write) -> Result<(), DataError>,
+    content: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(DataError::io("create", folder))?;

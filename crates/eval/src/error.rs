@@ -6,6 +6,8 @@ use safevlm::{ImageError, VerdictError};
 use safevlm_data::DataError;
 use thiserror::Error;
 
+use crate::judge::LlmError;
+
 /// An error of this crate.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -136,6 +138,9 @@ pub enum EvalError {
         /// And in the second.
         second: &'static str,
     },
+    /// A language model cannot be asked for judgements.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
 }
 
 impl EvalError {
@@ -168,6 +173,8 @@ impl EvalError {
             Self::Picture { .. } | Self::OtherSettings { .. } | Self::NotOurs { .. } | Self::BadPart { .. } => 2,
             Self::DuplicateId { .. } | Self::UnknownSubcategory { .. } | Self::OtherCombination { .. } => 2,
             Self::BadLabels { .. } | Self::BadVerdict { .. } | Self::MixedThresholds { .. } => 2,
+            Self::Llm(error) if error.is_bad_input() => 2,
+            Self::Llm(_) => 1,
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Who says whether an answer is right.
 
+mod llm;
 mod official;
+mod string;
 
+pub use llm::{DEFAULT_PROMPT, LlmError, LlmJudge, LlmJudgeConfig, LlmUsage, Prices, Secret};
 pub use official::{OfficialString, official_refusal};
+pub use string::{StringJudge, refusal};
 
 use crate::error::EvalError;
 use crate::prediction::Prediction;
@@ -32,6 +36,11 @@ impl Judgement {
 pub trait Judge {
     /// Its name, as `--judge` takes it.
     fn name(&self) -> &str;
+
+    /// The judge as a score names it: with what else decides its judgements, such as `llm:gpt-4o`.
+    fn label(&self) -> String {
+        self.name().to_string()
+    }
 
     /// A judgement on each row, in their order.
     ///

@@ -18,7 +18,10 @@ mod score;
 pub use compare::{Comparison, compare};
 pub use error::EvalError;
 pub use hash::hash_path;
-pub use judge::{Judge, Judgement, OfficialString, official_refusal};
+pub use judge::{
+    DEFAULT_PROMPT, Judge, Judgement, LlmError, LlmJudge, LlmJudgeConfig, LlmUsage, OfficialString, Prices, Secret,
+    StringJudge, official_refusal, refusal,
+};
 pub use merge::merge;
 pub use plan::{Bench, Survey};
 pub use predict::{PredictRun, Step};

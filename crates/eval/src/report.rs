@@ -134,7 +134,7 @@ impl Report {
             example.picture = thumbnails.add(given.as_ref().or(places[example.run].as_ref()), &example.image);
             example.shorten_image();
         }
-        let mut report = Self::new(options.title.clone(), judge.name(), runs);
+        let mut report = Self::new(options.title.clone(), &judge.label(), runs);
         report.comparisons = comparisons(&outcomes);
         report.pictures_note = thumbnails.note(&examples);
         report.pictures = thumbnails.into_urls();

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::error::FamilyError;
 use crate::guard::GuardConfig;
 use crate::published::Published;
+use crate::token_grid::TokenGrid;
 
 /// The graph of a family.
 pub type ModelOf<F> = Vlm<<F as Family>::Vision, <F as Family>::Projector, <F as Family>::LanguageModel, Vgm>;
@@ -94,6 +95,13 @@ pub trait Family: Debug + Sized {
         let sizes: Vec<(u32, u32)> = conversation.images.iter().map(|image| image.dimensions()).collect();
         self.prompt_for(conversation, &sizes)
     }
+
+    /// How the visual tokens of an image of that width and height lie over it; none if they lie in no grid.
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be shown.
+    fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError>;
 
     /// What goes into one forward pass: `rows` of token ids as [`prompt`](Self::prompt) makes them, and
     /// their images in reading order.

@@ -9,6 +9,7 @@ mod guard;
 mod loaded;
 mod prompt;
 mod published;
+mod token_grid;
 
 pub use error::FamilyError;
 pub use family::{Family, Inputs, ModelOf};
@@ -17,3 +18,4 @@ pub use guard::GuardConfig;
 pub use loaded::{LoadOptions, Loaded, check};
 pub use prompt::expand;
 pub use published::{Published, TensorIndex};
+pub use token_grid::TokenGrid;

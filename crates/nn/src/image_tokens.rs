@@ -55,6 +55,12 @@ impl ImageTokens {
         Self::new(change(self.states), self.counts)
     }
 
+    /// The same tokens, each as an image of its own.
+    pub fn single(self) -> Self {
+        let tokens = self.counts.iter().sum();
+        Self { states: self.states, counts: vec![1; tokens] }
+    }
+
     /// Images that all have the same number of tokens, as a batch.
     ///
     /// # Shapes

@@ -71,6 +71,18 @@ pub trait GuardHead: Module + ModuleDisplay {
     /// - output `[images, classes]`, logits
     fn classify(&self, states: ImageTokens) -> Tensor<2>;
 
+    /// What it says of each visual token alone, as if the token were a whole image; none for a head with a
+    /// meta token, which looks at no visual token. The mean of these is not what [`classify`](Self::classify)
+    /// gives, since what lies between two linear layers is not linear.
+    ///
+    /// # Shapes
+    ///
+    /// - states `[visual tokens of all images, hidden]`, as for [`classify`](Self::classify)
+    /// - output `[visual tokens of all images, classes]`, logits
+    fn classify_tokens(&self, states: ImageTokens) -> Option<Tensor<2>> {
+        self.meta_token().is_none().then(|| self.classify(states.single()))
+    }
+
     /// What it looks at.
     fn input(&self) -> GuardInput {
         GuardInput::HiddenStates

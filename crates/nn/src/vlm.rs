@@ -131,15 +131,38 @@ impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> 
         device: &Device,
     ) -> Option<Tensor<2>> {
         let guard = self.guard.as_ref()?;
-        let states = match guard.input() {
-            GuardInput::Projector => visual,
-            GuardInput::HiddenStates => visual.map(|_| {
-                let [batch, tokens, width] = hidden.dims();
-                let places = sequences.visual_tokens().into_iter().map(|place| place as i32).collect();
-                hidden.clone().reshape([batch * tokens, width]).select(0, indices(places, device))
-            }),
-        };
-        Some(guard.classify(states))
+        Some(guard.classify(guard_states(guard, hidden, sequences, visual, device)))
+    }
+
+    /// Guard logits of each visual token alone, `[visual tokens of all images, classes]`, from the same states
+    /// as [`guard_logits`](Self::guard_logits); none without a guard head that looks at them.
+    pub fn guard_token_logits(
+        &self,
+        hidden: &Tensor<3>,
+        sequences: &Sequences,
+        visual: ImageTokens,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
+        let guard = self.guard.as_ref()?;
+        guard.classify_tokens(guard_states(guard, hidden, sequences, visual, device))
+    }
+}
+
+/// The states that a guard head asks for, of each visual token.
+fn guard_states<G: GuardHead>(
+    guard: &G,
+    hidden: &Tensor<3>,
+    sequences: &Sequences,
+    visual: ImageTokens,
+    device: &Device,
+) -> ImageTokens {
+    match guard.input() {
+        GuardInput::Projector => visual,
+        GuardInput::HiddenStates => visual.map(|_| {
+            let [batch, tokens, width] = hidden.dims();
+            let places = sequences.visual_tokens().into_iter().map(|place| place as i32).collect();
+            hidden.clone().reshape([batch * tokens, width]).select(0, indices(places, device))
+        }),
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Error {
     NoVision { name: String },
     #[error("`{name}` has no guard head: use a Safe-VLM such as safe-smol")]
     NoGuard { name: String },
+    #[error("no heat map can be made with `{name}`: {reason}; leave it out, or use another Safe-VLM such as safe-smol")]
+    NoHeatmap { name: String, reason: String },
     #[error("the prompt is empty: ask something or show an image")]
     EmptyPrompt,
     #[error("the device failed while running ({0}): try `--device flex`")]

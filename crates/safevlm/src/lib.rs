@@ -16,6 +16,7 @@ mod answer;
 mod attach;
 mod error;
 mod generate;
+mod heatmap;
 mod inspect;
 #[macro_use]
 mod loaded;
@@ -26,11 +27,12 @@ mod text_only;
 pub use answer::{Answer, FinishReason, GenerationConfig, Timing};
 pub use attach::attach_guard;
 pub use error::Error;
+pub use heatmap::{Heatmap, Peak};
 pub use inspect::{InspectOptions, Inspection, Parameters, inspect, inspect_published, published_names};
 pub use safe_vlm::{LoadOptions, SafeVlm};
 pub use safevlm_core::{
     CLASSES, Category, Class, Conversation, DeviceError, DeviceSpec, ImageError, ImageLimits, Message, Part, RgbImage,
-    Role, Taxonomy, Verdict, VerdictError, decode_image, device::available, load_image,
+    Role, Taxonomy, Verdict, VerdictError, View, decode_image, device::available, load_image,
 };
-pub use safevlm_family::{FamilyError, LoadOptions as WeightOptions};
+pub use safevlm_family::{FamilyError, LoadOptions as WeightOptions, TokenGrid};
 pub use safevlm_weights::{Cache, FloatDtype};

@@ -1,5 +1,7 @@
 //! The one type an application needs.
 
+mod heatmap;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -87,6 +89,11 @@ impl SafeVlm {
     /// Time that loading took, in milliseconds.
     pub fn load_ms(&self) -> f64 {
         self.load_ms
+    }
+
+    /// The guard's labels, in the order of the class ids; none for a model without a guard head.
+    pub fn labels(&self) -> Option<&[String]> {
+        with_model!(&self.model, loaded => loaded.taxonomy().map(|taxonomy| taxonomy.labels()))
     }
 
     /// A verdict on each image, from one prefill over its visual tokens.
@@ -267,7 +274,7 @@ fn most_unsafe(verdicts: impl Iterator<Item = Verdict>) -> Option<Verdict> {
 }
 
 /// Probabilities of one row of logits. NaN stays NaN, so that the verdict refuses it.
-fn softmax(logits: &[f32]) -> Vec<f32> {
+pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f64> = logits.iter().map(|l| f64::from(l - highest).exp()).collect();
     let sum: f64 = powers.iter().sum();

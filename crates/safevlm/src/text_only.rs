@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use safevlm_core::{Conversation, RgbImage};
-use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, ModelOf};
+use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, ModelOf, TokenGrid};
 use safevlm_llama::{Llama, LlamaConfig};
 use safevlm_nn::{NoProjector, NoVision, Padding, Sequences, Vlm};
 use safevlm_text::{ChatTemplate, TextTokenizer};
@@ -69,6 +69,10 @@ impl Family for TextOnly {
     fn prompt_for(&self, conversation: &Conversation, _: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let text = self.template.render(conversation, "", &self.tokenizer)?;
         Ok(self.tokenizer.encode(&text)?)
+    }
+
+    fn token_grid(&self, _: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
+        Ok(None)
     }
 
     fn inputs(

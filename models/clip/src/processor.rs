@@ -5,6 +5,7 @@ use safevlm_core::fields::{FieldError, Fields};
 use safevlm_core::image::RgbImage;
 use safevlm_core::image_processor::{ImageProcessor, ProcessorDefaults};
 use safevlm_core::resize::{ResizeError, ResizeFilter};
+use safevlm_core::view::View;
 use serde_json::Value;
 
 use crate::config::ClipVisionConfig;
@@ -69,6 +70,11 @@ impl ClipProcessor {
     /// Whether images are padded to squares.
     pub fn pads(&self) -> bool {
         self.0.pads()
+    }
+
+    /// The part of an image of that width and height that the encoder sees.
+    pub fn view(&self, size: (u32, u32)) -> View {
+        self.0.view(size)
     }
 
     /// Pixels of several images.

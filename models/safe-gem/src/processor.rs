@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use safevlm_core::fields::Fields;
 use safevlm_core::{Conversation, RgbImage};
-use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, image_settings, read_json};
+use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, TokenGrid, image_settings, read_json};
 use safevlm_gemma::{Gemma, GemmaProjector};
 use safevlm_nn::{Padding, Sequences};
 use safevlm_siglip::{SiglipProcessor, SiglipVision};
@@ -35,6 +35,8 @@ pub struct Processor {
     images: SiglipProcessor,
     image_token: u32,
     tokens_per_image: usize,
+    /// Visual tokens that the projector makes of one image.
+    projected: usize,
     /// What an image is in the text, before it is tokenized.
     full_image_sequence: String,
 }
@@ -94,6 +96,7 @@ impl Family for Processor {
             images: image_processor(dir, config)?,
             image_token: config.image_token,
             tokens_per_image,
+            projected: config.projector.tokens(),
             full_image_sequence: format!("\n\n{START_OF_IMAGE}{visual_tokens}{END_OF_IMAGE}\n\n"),
         })
     }
@@ -116,6 +119,10 @@ impl Family for Processor {
             return Err(FamilyError::Placeholders { placeholders: found / self.tokens_per_image, images });
         }
         Ok(ids)
+    }
+
+    fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
+        Ok(TokenGrid::square(self.projected, self.images.view(size)))
     }
 
     fn inputs(

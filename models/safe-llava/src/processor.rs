@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use image::RgbImage;
 use safevlm_clip::{ClipProcessor, ClipVision};
 use safevlm_core::Conversation;
-use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, expand, image_settings};
+use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, TokenGrid, expand, image_settings};
 use safevlm_llama::Llama;
 use safevlm_nn::{MlpProjector, Padding, Sequences};
 use safevlm_text::{ChatTemplate, PublishedTemplate, TextTokenizer};
@@ -30,6 +30,8 @@ pub struct Processor {
     layout: Layout,
     image_token: u32,
     tokens_per_image: usize,
+    /// Patches of one picture; none where a class token stands among them.
+    patches: Option<usize>,
 }
 
 impl Processor {
@@ -120,6 +122,7 @@ impl Family for Processor {
             },
             layout,
             tokens_per_image: config.tokens_per_image(),
+            patches: (!config.vision.features.class_token).then(|| config.vision.patches()),
         })
     }
 
@@ -135,6 +138,10 @@ impl Family for Processor {
         let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
         let counts = vec![self.tokens_per_image; sizes.len()];
         expand(self.encode(&text)?, self.image_token, &counts)
+    }
+
+    fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
+        Ok(self.patches.and_then(|patches| TokenGrid::square(patches, self.pixels.view(size))))
     }
 
     fn inputs(

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use safevlm_core::fields::{FieldError, Fields};
-use safevlm_core::{Conversation, RgbImage};
-use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, expand, image_settings};
+use safevlm_core::{Conversation, RgbImage, View};
+use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, TokenGrid, expand, image_settings};
 use safevlm_nn::{NoProjector, Padding, PatchGrid, Sequences};
 use safevlm_qwen::{Qwen, image_positions};
 use safevlm_qwen_vision::{PixelRange, QwenImageError, QwenImageProcessor, QwenVision, QwenVisionConfig};
@@ -114,6 +114,12 @@ impl Family for Processor {
         let counts: Vec<usize> = grids.iter().map(|grid| grid.merged(self.merge()).patches()).collect();
         let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
         expand(self.tokenizer.encode_prompt(&text)?, self.image_token, &counts)
+    }
+
+    fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
+        let grid = self.images.grid(size.0, size.1).map_err(FamilyError::images)?.merged(self.merge());
+        // The whole image is scaled, each side by a little of its own.
+        Ok(Some(TokenGrid { columns: grid.columns, rows: grid.rows, view: View::whole(size) }))
     }
 
     fn inputs(

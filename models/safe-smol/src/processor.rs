@@ -4,9 +4,10 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
+use safevlm_core::View;
 use safevlm_core::conversation::Conversation;
 use safevlm_efficientnet::{EfficientNet, Framing, Preprocess};
-use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, expand};
+use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, TokenGrid, expand};
 use safevlm_llama::Llama;
 use safevlm_nn::{MlpProjector, Padding, Sequences};
 use safevlm_text::{ChatTemplate, TextTokenizer};
@@ -32,6 +33,8 @@ pub struct Processor {
     preprocess: Preprocess,
     image_token: u32,
     tokens_per_image: usize,
+    /// Places of the feature map.
+    places: usize,
 }
 
 impl Processor {
@@ -104,6 +107,7 @@ impl Family for Processor {
             preprocess: Preprocess { framing: Framing::Squash, ..Preprocess::new(&config.vision) },
             image_token: config.image_token,
             tokens_per_image: config.tokens_per_image(),
+            places: config.vision.tokens(),
         })
     }
 
@@ -119,6 +123,11 @@ impl Family for Processor {
         let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
         let counts = vec![self.tokens_per_image; sizes.len()];
         expand(self.tokenizer.encode(&text)?, self.image_token, &counts)
+    }
+
+    fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
+        // The whole picture is squeezed into the square.
+        Ok(TokenGrid::square(self.places, View::whole(size)))
     }
 
     fn inputs(

@@ -5,6 +5,7 @@ use safevlm_core::fields::{FieldError, Fields};
 use safevlm_core::image::RgbImage;
 use safevlm_core::image_processor::{ImageProcessor, ProcessorDefaults};
 use safevlm_core::resize::{ResizeError, ResizeFilter};
+use safevlm_core::view::View;
 use serde_json::Value;
 
 use crate::config::SiglipVisionConfig;
@@ -56,6 +57,11 @@ impl SiglipProcessor {
     /// Whether images are also seen in pieces: then the prompt needs a place for each piece.
     pub fn pan_and_scan(&self) -> Option<PanAndScan> {
         self.pan_and_scan
+    }
+
+    /// The part of an image of that width and height that the encoder sees.
+    pub fn view(&self, size: (u32, u32)) -> View {
+        self.processor.view(size)
     }
 
     /// Pixels of several images, whole.

@@ -1,6 +1,7 @@
 //! `safevlm eval`
 
 mod judges;
+mod llm_args;
 mod merge;
 mod predict;
 mod report;

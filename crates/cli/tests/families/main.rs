@@ -3,6 +3,8 @@
 
 mod added;
 mod damaged;
+mod heatmap;
+mod out;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::damaged::Damaged;
 
-const FAMILIES: [&str; 3] = ["safe-llava", "safe-qwen", "safe-gem"];
+pub(crate) const FAMILIES: [&str; 3] = ["safe-llava", "safe-qwen", "safe-gem"];
 
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_safevlm"));

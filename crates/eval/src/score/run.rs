@@ -66,7 +66,7 @@ pub fn score(
     if !batch.is_empty() {
         counting.add(&batch, judge)?;
     }
-    Ok(counting.finish(judge.name()))
+    Ok(counting.finish(&judge.label()))
 }
 
 struct Counting {

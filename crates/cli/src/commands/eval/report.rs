@@ -7,9 +7,10 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use safevlm_eval::{Report, ReportFormat, ReportOptions};
 
-use super::judges::JudgeName;
+use super::judges::JudgeArgs;
 use crate::args::probability;
 use crate::error::CliError;
+use crate::terminal;
 
 const EXAMPLES: &str = "\
 The page is one file that needs no network. It shows the paper's published rows beside the runs, and some rows with
@@ -30,9 +31,6 @@ pub(crate) struct ReportArgs {
     /// The file to write; .html, .md or .csv says what. May be given several times.
     #[arg(long, required = true, value_name = "FILE")]
     out: Vec<PathBuf>,
-    /// Who says whether an answer is right.
-    #[arg(long, value_enum, default_value_t = JudgeName::OfficialString)]
-    judge: JudgeName,
     /// Flag images from this probability of being unsafe on, instead of as the runs did.
     #[arg(long, value_name = "P", value_parser = probability)]
     threshold: Option<f32>,
@@ -45,6 +43,8 @@ pub(crate) struct ReportArgs {
     /// Stands above everything.
     #[arg(long, value_name = "TEXT", default_value = "HoliSafe-Bench report")]
     title: String,
+    #[command(flatten)]
+    judge: JudgeArgs,
 }
 
 pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
@@ -57,7 +57,12 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
         threshold: args.threshold,
         images: args.images.clone(),
     };
-    let report = Report::of_files(&args.runs, args.judge.judge().as_mut(), &options)?;
+    let mut judge = args.judge.build(&args.runs[0])?;
+    let report = Report::of_files(&args.runs, &mut judge, &options);
+    if let Some(usage) = judge.usage() {
+        terminal::note(&usage);
+    }
+    let report = report?;
     let mut out = anstream::stdout();
     for (path, format) in args.out.iter().zip(formats) {
         let bytes = report.write(path)?;

@@ -7,13 +7,13 @@ use clap::Args;
 use safevlm_eval::{Comparison, EvalError, Judge, Outcome, Predictions, Score, ScoreOptions, Scored, compare, score};
 use serde::Serialize;
 
-use super::judges::JudgeName;
+use super::judges::JudgeArgs;
 use super::score_guard::write_guard;
 use super::score_table::{write_comparison, write_score};
 use crate::args::probability;
 use crate::error::CliError;
 use crate::progress::Progress;
-use crate::terminal::report_warning;
+use crate::terminal::{self, report_warning};
 
 /// Rows left out that are listed one by one.
 const LISTED: usize = 20;
@@ -35,9 +35,6 @@ pub(crate) struct ScoreArgs {
     /// Predictions, of `safevlm eval predict` or in the official format; a second file to compare with the first.
     #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Who says whether an answer is right.
-    #[arg(long, value_enum, default_value_t = JudgeName::OfficialString)]
-    judge: JudgeName,
     /// Flag images from this probability of being unsafe on, 0 to 1, instead of at the run's threshold.
     #[arg(long, value_name = "P", value_parser = probability)]
     threshold: Option<f32>,
@@ -47,6 +44,8 @@ pub(crate) struct ScoreArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    judge: JudgeArgs,
 }
 
 /// One file's part of the output.
@@ -66,10 +65,15 @@ struct BothScores<'a> {
 }
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
-    let mut judge = args.judge.judge();
     let (mut scores, mut outcomes) = (Vec::new(), Vec::new());
     for path in &args.files {
-        let (score, scored) = score_file(args, path, judge.as_mut())?;
+        let mut judge = args.judge.build(path)?;
+        let scored = score_file(args, path, &mut judge);
+        // Also after an error: what was asked was paid for.
+        if let Some(usage) = judge.usage() {
+            terminal::note(&usage);
+        }
+        let (score, scored) = scored?;
         scores.push(score);
         outcomes.push(scored);
     }

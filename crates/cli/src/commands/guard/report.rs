@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use safevlm::Verdict;
+use safevlm::{Peak, Verdict};
 use serde::Serialize;
 
-use crate::commands::guard::Sink;
+use super::walk::{Found, Sink};
+use super::{Heat, Judged};
+use crate::error::CliError;
 use crate::terminal::{ALARM, CALM, TITLE, harmless, stdout_is_terminal};
 use crate::verdicts::{self, LABEL};
 
@@ -36,18 +38,67 @@ impl Report<Box<dyn Write>> {
     }
 }
 
+/// The JSON form of one file's row.
 #[derive(Serialize)]
-struct Line<'a> {
-    path: &'a str,
-    safety: &'a Verdict,
+pub(crate) struct Line<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) safety: Option<&'a Verdict>,
+    /// Why there is no verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) heatmap: Option<HeatLine<'a>>,
+}
+
+/// The JSON form of a heat map.
+#[derive(Serialize)]
+pub(crate) struct HeatLine<'a> {
+    /// The picture that was drawn.
+    picture: &'a Path,
+    /// Visual tokens from left to right and from top to bottom.
+    grid: [usize; 2],
+    /// Left, top, width and height of what the grid covers, in the image's pixels.
+    view: [f64; 4],
+    /// The probability of being unsafe of each token, row by row.
+    #[serde(rename = "unsafe")]
+    unsafe_probabilities: &'a [f32],
+    mean_of_token_logits: &'a Verdict,
+    peak: &'a Peak,
+}
+
+impl<'a> From<&'a Heat> for HeatLine<'a> {
+    fn from(Heat { picture, map }: &'a Heat) -> Self {
+        let view = &map.grid.view;
+        Self {
+            picture,
+            grid: [map.grid.columns, map.grid.rows],
+            view: [view.left, view.top, view.width, view.height],
+            unsafe_probabilities: &map.unsafe_probabilities,
+            mean_of_token_logits: &map.mean_of_token_logits,
+            peak: &map.peak,
+        }
+    }
 }
 
 impl<W: Write> Sink for Report<W> {
-    fn write(&mut self, path: &Path, verdict: &Verdict) -> io::Result<()> {
-        let path = path.to_string_lossy();
+    fn write(&mut self, found: &[Found<'_>]) -> Result<(), CliError> {
+        let judged = found.iter().filter_map(|(path, found)| Some((path, found.as_ref().ok()?)));
+        for (path, judged) in judged {
+            self.one(&path.to_string_lossy(), judged).map_err(CliError::Output)?;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Report<W> {
+    fn one(&mut self, path: &str, Judged { verdict, heat }: &Judged) -> io::Result<()> {
         let out = &mut self.out;
         match &mut self.style {
-            Style::Json => writeln!(out, "{}", serde_json::to_string(&Line { path: &path, safety: verdict })?),
+            Style::Json => {
+                let heatmap = heat.as_ref().map(HeatLine::from);
+                let line = Line { path, safety: Some(verdict), error: None, heatmap };
+                writeln!(out, "{}", serde_json::to_string(&line)?)
+            }
             Style::Table { chart, begun } => {
                 if !*begun {
                     writeln!(out, "{TITLE}{:7}  {:>6}  {:LABEL$}  IMAGE{TITLE:#}", "VERDICT", "UNSAFE", "CLASS")?;
@@ -60,12 +111,28 @@ impl<W: Write> Sink for Report<W> {
                     verdicts::decision(verdict),
                     verdict.unsafe_probability,
                     harmless(&verdict.label),
-                    harmless(&path),
+                    harmless(path),
                 )?;
-                verdicts::write_chart(out, verdict, *chart)
+                verdicts::write_chart(out, verdict, *chart)?;
+                heat.as_ref().map_or(Ok(()), |heat| write_heat(out, heat))
             }
         }
     }
+}
+
+/// What the tokens say, below the line of the whole image.
+fn write_heat(out: &mut dyn Write, Heat { picture, map }: &Heat) -> io::Result<()> {
+    let (mean, peak, grid) = (&map.mean_of_token_logits, &map.peak, &map.grid);
+    let tokens = format!("{} x {} tokens", grid.columns, grid.rows);
+    let label = harmless(&mean.label);
+    writeln!(out, "  {tokens}, mean of their logits: unsafe {:.3}, {label}", mean.unsafe_probability)?;
+    let label = harmless(&peak.label);
+    writeln!(
+        out,
+        "  peak at {}, {}: unsafe {:.3}, {label} {:.3}",
+        peak.x, peak.y, peak.unsafe_probability, peak.probability
+    )?;
+    writeln!(out, "  drawn: {}", harmless(&picture.to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -76,7 +143,8 @@ mod tests {
     fn print(style: Style, verdicts: &[(&str, Verdict)]) -> String {
         let mut report = Report { out: anstream::StripStream::new(Vec::new()), style };
         for (path, verdict) in verdicts {
-            report.write(Path::new(path), verdict).unwrap();
+            let judged = Judged { verdict: verdict.clone(), heat: None };
+            report.write(&[(Path::new(path), Ok(judged))]).unwrap();
         }
         String::from_utf8(report.out.into_inner()).unwrap()
     }
