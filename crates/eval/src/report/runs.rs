@@ -89,6 +89,10 @@ impl Judge for Watched<'_> {
         self.judge.name()
     }
 
+    fn label(&self) -> String {
+        self.judge.label()
+    }
+
     fn judge(&mut self, rows: &[Prediction]) -> Result<Vec<Judgement>, EvalError> {
         let judgements = self.judge.judge(rows)?;
         for (row, judgement) in rows.iter().zip(&judgements) {
