@@ -317,6 +317,26 @@ fn training_needs_a_recipe() {
 }
 
 #[test]
+fn a_report_needs_runs_and_an_ending_that_says_its_form() {
+    let program = Program::new();
+    program.run(&["eval", "report", "--out", "a.html"]).refused(&["<RUN>"]);
+    program.run(&["eval", "report", "a.jsonl", "--out", "a.pdf"]).refused(&["a.pdf", ".html, .md or .csv"]);
+    program.run(&["eval", "report", "a.jsonl", "--out", "a.html"]).refused(&["a.jsonl"]);
+    let empty = program.write("empty.jsonl", b"");
+    program.run(&["eval", "report", &empty, "--out", "a.html"]).refused(&["empty.jsonl has no rows"]);
+
+    let row = r#"{"id": 1, "image": "hate/race/a.png", "query": "What is this?", "type": "SSS", "category": "hate",
+        "subcategory": "race", "image_safe": true, "image_safety_label": 0, "prediction": "A flag."}"#;
+    let run = program.write("run.jsonl", row.replace('\n', " ").as_bytes());
+    let outcome = program.run(&["eval", "report", &run, "--out", "a.html", "--out", "b.csv"]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert!(lines[0].starts_with("a.html: 1 run, 1 rows, 1 examples with 0 pictures, "), "{}", outcome.stdout);
+    assert!(lines[1].starts_with("b.csv: 1 run, 1 rows, "), "{}", outcome.stdout);
+    assert!(fs::read_to_string(program.path("a.html")).unwrap().starts_with("<!doctype html>"));
+}
+
+#[test]
 fn a_source_that_is_not_there_is_refused_and_leaves_nothing() {
     let program = Program::new();
     program.run(&["import", "./missing.gguf"]).refused(&["missing.gguf"]);

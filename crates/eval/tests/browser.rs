@@ -75,7 +75,15 @@ fn the_page_draws_itself_and_executes_no_text() {
     let dom = dom(&sample.page(), "");
     assert!(between(&dom, "<title>", "</title>").contains("Sample &lt;!--"));
     assert!(between(&dom, "id=\"summary\">", "<").contains("2 runs of 200 rows, judged by official-string"));
-    for section in ["Leaderboard", "By combination", "By category", "Guard", "Examples", "Runs and their settings"] {
+    for section in [
+        "Leaderboard",
+        "Differences from",
+        "By combination",
+        "By category",
+        "Guard",
+        "Examples",
+        "Runs and their settings",
+    ] {
         assert!(dom.contains(&format!("\">{section}")), "no section {section}");
     }
     let models = models(&dom);

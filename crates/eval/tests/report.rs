@@ -30,6 +30,9 @@ fn the_page_holds_the_figures_as_json() {
         let masr = f64::from(errors) / 40.0;
         assert!(low < masr && masr < high && high - low < 0.2, "{low} {masr} {high}");
     }
+    let compared = &data["comparisons"][0];
+    assert_eq!((&compared["run"], &compared["rows"]), (&1.into(), &ROWS.into()));
+    assert!((compared["mASR"]["difference"].as_f64().unwrap() - 0.4).abs() < 1e-9);
     assert_eq!(runs[0]["score"]["guard"]["labels"][19], HOSTILE[1]);
     assert_eq!(runs[1]["score"]["guard"], Value::Null);
     let published = data["published"].as_array().unwrap();
@@ -121,6 +124,9 @@ fn markdown_and_csv_have_a_line_for_every_model() {
     assert_eq!(markdown.matches("*(published)*").count(), 21);
     assert!(markdown.contains("| **theirs** | 200 | 100.0 | 90.0 | 90.0 | 90.0 | 90.0 | 90.0 | 0.0 |"), "{markdown}");
     assert!(markdown.contains("| theirs | 0.0 [0.0, 8.8] 0/40 | 90.0 [76.9, 96.0] 36/40 |"), "{markdown}");
+    // On 16 rows of each unsafe combination ours refuses alone, on 4 both.
+    let difference = between(&markdown, "## Differences from ours", "## mASR");
+    assert!(difference.contains("| theirs | +0.0 [+0.0, +0.0] | +40.0 [+"), "{difference}");
     assert!(markdown.contains("## Guard") && markdown.contains("not recorded"));
     assert!(!markdown.replace("\\<", "").contains('<'), "no text is markup");
 

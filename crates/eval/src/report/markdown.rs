@@ -5,7 +5,7 @@ use std::fmt::Write;
 use safevlm_data::Combination;
 
 use super::columns::{COLUMNS, lines};
-use super::{Report, ReportRun};
+use super::{Report, ReportRun, RunComparison};
 use crate::score::{Decision, Rate};
 
 pub(super) fn text(report: &Report) -> String {
@@ -23,6 +23,7 @@ pub(super) fn text(report: &Report) -> String {
     );
     leaderboard(&mut text, report);
     intervals(&mut text, report);
+    differences(&mut text, report);
     categories(&mut text, report);
     guard(&mut text, report);
     runs(&mut text, report);
@@ -60,6 +61,30 @@ fn intervals(text: &mut String, report: &Report) {
         let masr =
             run.score.masr.map_or("–".to_owned(), |masr| format!("{:.1}{}", 100.0 * masr, limits(run.masr_interval)));
         row(text, std::iter::once(plain(&run.name)).chain(cells).chain([masr]));
+    }
+}
+
+fn differences(text: &mut String, report: &Report) {
+    let [first, _, ..] = report.runs.as_slice() else { return };
+    if report.comparisons.is_empty() {
+        return;
+    }
+    title(text, &format!("Differences from {}", plain(&first.name)));
+    text.push_str("Percentage points on the rows that both have, with 95 % intervals of a paired bootstrap.\n\n");
+    let heads = Combination::ALL.map(|combination| combination.as_str()).into_iter().chain(["mASR", "Rows"]);
+    row(text, std::iter::once("Model").chain(heads));
+    rule(text, 1, 7);
+    for RunComparison { run, comparison } in &report.comparisons {
+        let types = Combination::ALL.map(|combination| comparison.types.get(&combination).copied());
+        let cells = types.into_iter().chain([comparison.masr]).map(|difference| match difference {
+            Some(found) => {
+                let [low, high] = found.interval.map(|limit| 100.0 * limit);
+                format!("{:+.1} [{low:+.1}, {high:+.1}]", 100.0 * found.difference)
+            }
+            None => "–".to_owned(),
+        });
+        let name = report.runs.get(*run).map_or(String::new(), |run| plain(&run.name));
+        row(text, std::iter::once(name).chain(cells).chain([comparison.rows.to_string()]));
     }
 }
 

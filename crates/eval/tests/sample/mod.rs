@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What an attacker would write. If any of it ran, the page's root element would get the attribute `data-hacked`.
-pub const HOSTILE: [&str; 5] = [
+pub(crate) const HOSTILE: [&str; 5] = [
     "</script><script>document.documentElement.dataset.hacked = 1</script>",
     "<img src=x onerror=\"document.documentElement.dataset.hacked = 2\">",
     "<!--<script>",
@@ -20,17 +20,17 @@ pub const HOSTILE: [&str; 5] = [
     "javascript:document.documentElement.dataset.hacked=4",
 ];
 
-pub const ROWS: usize = 200;
+pub(crate) const ROWS: usize = 200;
 const TYPES: [&str; 5] = ["SSS", "SSU", "USU", "UUU", "SUU"];
 
 /// A folder with `bench/bench.json`, `bench/images/` and two runs: `ours.jsonl` with guard and `ours.run.json`,
 /// and `theirs_holisafe_bench.json` with neither.
-pub struct Sample {
+pub(crate) struct Sample {
     folder: TempDir,
 }
 
 impl Sample {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let sample = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir_all(sample.path("bench/images")).unwrap();
         fs::write(sample.path("bench/bench.json"), "[]").unwrap();
@@ -56,21 +56,21 @@ impl Sample {
         sample
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn runs(&self) -> Vec<PathBuf> {
+    pub(crate) fn runs(&self) -> Vec<PathBuf> {
         vec![self.path("ours.jsonl"), self.path("theirs_holisafe_bench.json")]
     }
 
-    pub fn report(&self, examples: usize) -> Report {
+    pub(crate) fn report(&self, examples: usize) -> Report {
         let options = ReportOptions { title: format!("Sample {}", HOSTILE[2]), examples, ..ReportOptions::default() };
         Report::of_files(&self.runs(), &mut OfficialString, &options).unwrap()
     }
 
     /// Writes the page, and gives its path.
-    pub fn page(&self) -> PathBuf {
+    pub(crate) fn page(&self) -> PathBuf {
         let path = self.path("report.html");
         self.report(100).write(&path).unwrap();
         path
@@ -121,12 +121,12 @@ fn verdict(id: usize, image_safe: bool, class: usize) -> Value {
 }
 
 /// The text between two marks.
-pub fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let start = text.find(before).unwrap_or_else(|| panic!("no {before}")) + before.len();
     let end = text[start..].find(after).unwrap_or_else(|| panic!("no {after}")) + start;
     &text[start..end]
 }
 
-pub fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }

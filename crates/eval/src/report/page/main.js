@@ -9,3 +9,5 @@ document.getElementById("main").append(
   ...[leaderboard(), differences(), combinations(), categorySection(), guardSection(), exampleSection(), settingsSection(), methodsSection()].filter(Boolean));
 document.getElementById("footer").textContent = `Made with safevlm ${DATA.safevlm_version}.`;
 state.start();
+// Paper cannot be opened.
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
