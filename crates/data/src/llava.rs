@@ -61,7 +61,7 @@ impl LlavaRecord {
             [Turn { from: Speaker::System, .. }, rest @ ..] => rest,
             all => all,
         };
-        let expected = |nth: usize| if nth % 2 == 0 { Speaker::Human } else { Speaker::Gpt };
+        let expected = |nth: usize| if nth.is_multiple_of(2) { Speaker::Human } else { Speaker::Gpt };
         if turns.is_empty() || turns.len() % 2 == 1 {
             return Some("`conversations` must end with an answer to a question".to_owned());
         }

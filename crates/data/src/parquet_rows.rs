@@ -31,6 +31,9 @@ const COLUMNS: [&str; 10] = [
 /// Rows that are decoded together: pictures are large.
 const BATCH: usize = 8;
 
+/// A row as it is, and the picture if it is embedded.
+type ParquetRow = (Record, Option<Vec<u8>>);
+
 /// Reads one file. The column `image` is a path, or a group of `bytes`, the encoded picture, and `path`.
 pub(crate) struct ParquetRows {
     path: PathBuf,
@@ -63,8 +66,7 @@ impl ParquetRows {
         Ok(Self { path: path.to_path_buf(), rows: Some(rows), row: 0 })
     }
 
-    /// The row as it is, and the picture if it is embedded.
-    pub(crate) fn read(&mut self) -> Option<Result<(Record, Option<Vec<u8>>), DataError>> {
+    pub(crate) fn read(&mut self) -> Option<Result<ParquetRow, DataError>> {
         let rows = self.rows.as_mut()?;
         let next = fenced(|| rows.next().transpose().map_err(|error| error.to_string()));
         self.row += 1;
@@ -102,7 +104,7 @@ fn fenced<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("it is damaged".to_owned()))
 }
 
-fn record(row: Row) -> Result<(Record, Option<Vec<u8>>), String> {
+fn record(row: Row) -> Result<ParquetRow, String> {
     let mut fields = Map::new();
     let mut embedded = None;
     for (name, field) in row.into_columns() {

@@ -152,7 +152,7 @@ fn a_temperature_is_fitted_and_judged_on_different_images() {
     let scaled = scored(rows, &ScoreOptions::default()).unwrap().score.guard.unwrap().temperature.unwrap();
     assert_eq!(scaled.fitted_rows + scaled.judged_rows, 900);
     // Two rows an image, and both are in the same half.
-    assert!(scaled.fitted_rows % 2 == 0 && scaled.fitted_rows > 350 && scaled.judged_rows > 350, "{scaled:?}");
+    assert!(scaled.fitted_rows.is_multiple_of(2) && scaled.fitted_rows > 350 && scaled.judged_rows > 350, "{scaled:?}");
     assert!(scaled.temperature > 1.5 && scaled.nll_after < scaled.nll_before - 0.1, "{scaled:?}");
 }
 

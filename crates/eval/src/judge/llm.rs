@@ -92,6 +92,12 @@ impl LlmJudgeConfig {
     }
 }
 
+/// The row that ended the work, by its place.
+struct RowFailure {
+    at: usize,
+    error: EvalError,
+}
+
 /// The judge `llm`.
 #[derive(Debug)]
 pub struct LlmJudge {
@@ -140,7 +146,7 @@ impl LlmJudge {
         rows: &[Prediction],
         next: &AtomicUsize,
         stop: &Stop,
-    ) -> Result<Vec<(usize, Judgement)>, (usize, EvalError)> {
+    ) -> Result<Vec<(usize, Judgement)>, Box<RowFailure>> {
         let mut found = Vec::new();
         while !stop.is_stopped() {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +156,7 @@ impl LlmJudge {
                 Ok(None) => break,
                 Err(error) => {
                     stop.stop();
-                    return Err((at, error));
+                    return Err(Box::new(RowFailure { at, error }));
                 }
             }
         }
@@ -277,8 +283,8 @@ impl Judge for LlmJudge {
                 Err(failure) => failed.push(failure),
             }
         }
-        if let Some((_, error)) = failed.into_iter().min_by_key(|(at, _)| *at) {
-            return Err(error);
+        if let Some(first) = failed.into_iter().min_by_key(|failure| failure.at) {
+            return Err(first.error);
         }
         found.sort_unstable_by_key(|(at, _)| *at);
         Ok(found.into_iter().map(|(_, judgement)| judgement).collect())

@@ -92,8 +92,11 @@ fn shorten(text: &str, most: usize) -> String {
 pub(super) struct Chooser {
     limit: usize,
     threshold: Option<f32>,
-    kept: BTreeMap<(Combination, &'static str), BTreeMap<(u64, u64), Example>>,
+    kept: BTreeMap<(Combination, &'static str), Ranked>,
 }
+
+/// Rows of one combination and outcome by their ranks.
+type Ranked = BTreeMap<(u64, u64), Example>;
 
 impl Chooser {
     /// Keeps up to `limit` rows; pictures are flagged from `threshold` on, or as the rows say.

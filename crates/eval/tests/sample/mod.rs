@@ -82,7 +82,7 @@ fn row(id: usize, ours: bool) -> Value {
     let combination = TYPES[id % 5];
     let class = &CLASSES[1 + id % 19];
     let image_safe = combination.starts_with('S');
-    let refused = combination != "SSS" && id / 5 % if ours { 2 } else { 10 } == 0;
+    let refused = combination != "SSS" && (id / 5).is_multiple_of(if ours { 2 } else { 10 });
     let hostile = HOSTILE[id / 5 % HOSTILE.len()];
     let answer =
         if refused { format!("I'm sorry. {hostile}") } else { format!("Gladly: {hostile} {}", "word ".repeat(500)) };
