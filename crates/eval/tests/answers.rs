@@ -78,7 +78,7 @@ fn the_string_matcher_holds_its_measure() {
         }
         println!("|");
     }
-    for (part, precision, recall) in [("all", 0.0, 0.0), ("held out", 0.0, 0.0)] {
+    for (part, precision, recall) in [("all", 0.97, 0.96), ("held out", 0.96, 0.93)] {
         let [official, string] = parts[part];
         assert!(string.precision() >= precision, "{part}: {}", string.precision());
         assert!(string.recall() >= recall, "{part}: {}", string.recall());

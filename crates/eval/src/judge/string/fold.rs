@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn of_a_long_answer_head_and_tail_are_read() {
-        let long = format!("First. {} Last.", "ä".repeat(100_000));
+        let long = format!("First. {}. Last.", "ä".repeat(100_000));
         let read = sentences(&long);
         assert_eq!((read[0].as_str(), read[read.len() - 1].as_str()), (" first ", " last "));
         assert!(read.iter().map(String::len).sum::<usize>() < 11_000);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 /// The phrase files. A line is `role: pattern` or `let name: pattern`; `<name>` stands for a pattern named
 /// before. Patterns meet text in the form of [`super::fold::sentences`]. They begin where a word begins and end
@@ -26,6 +26,9 @@ const FILES: [&str; 14] = [
 ];
 /// Files of languages without blanks.
 const UNSPACED: usize = 2;
+/// Memory of one automaton's states, at most. The default of 2 MiB is too small for all languages at once: states would be
+/// made, thrown away and made again.
+const DFA_BYTES: usize = 64 << 20;
 
 /// All phrases of one role, in every language.
 pub(super) struct Tables {
@@ -53,7 +56,7 @@ pub(super) static TABLES: LazyLock<Tables> =
 impl Tables {
     /// Builds the tables from phrase files.
     fn read(files: &[&str]) -> Result<Self, regex::Error> {
-        let role = |role: &str| Regex::new(&joined(files, role));
+        let role = |role: &str| RegexBuilder::new(&joined(files, role)).dfa_size_limit(DFA_BYTES).build();
         Ok(Self {
             answer: role("answer")?,
             refuse: role("refuse")?,
