@@ -24,11 +24,11 @@ use crate::progress::Progress;
 const EXAMPLES: &str = "\
 A file that cannot be used is reported, the others are still done, and the exit status is 2.
 
-With --out the verdicts go into one table: path, label, label_id, category, flagged, unsafe_probability, threshold,
-the probability of each class under its label, and error, which says why a file has no verdict. A run that was
+With --out the verdicts go into one table: path, label, label_id, category, flagged, unsafe_probability, threshold, \
+the probability of each class under its label, and error, which says why a file has no verdict. A run that was \
 stopped, however hard, goes on when the command is given again: what is done is in FILE.partial.jsonl until then.
 
-With --heatmap the guard also judges each visual token alone, which shows where it finds harm: violet is a little
+With --heatmap the guard also judges each visual token alone, which shows where it finds harm: violet is a little \
 unsafe, red more, orange certain. The picture itself is grey, and dark where a model that crops does not see it.
 
 Examples:
