@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use safevlm::{DeviceSpec, FloatDtype, GenerationConfig, LoadOptions, SafeVlm, WeightOptions, registry};
+use safevlm_eval::hash_path;
 
 use crate::commands::{bench, chat, completions, data, eval, guard, import, inspect, models, train};
 use crate::error::CliError;
@@ -70,6 +71,16 @@ impl ModelArgs {
             self.device.open().map_err(safevlm::Error::from)?;
         }
         Ok(())
+    }
+
+    /// The model's name, and the SHA-256 of its files and of its adapter's.
+    pub(crate) fn identity(&self) -> Result<(String, String), CliError> {
+        let dir = registry::resolve(&self.model)?;
+        let mut sha256 = hash_path(&dir)?;
+        if let Some(adapter) = &self.adapter {
+            sha256 = format!("{sha256}+{}", hash_path(adapter)?);
+        }
+        Ok((dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned(), sha256))
     }
 
     /// Finds and loads the model.

@@ -1,10 +1,9 @@
 //! `safevlm eval predict`
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use safevlm::registry;
 use safevlm_eval::{Bench, PredictRun, Settings, Shard, Step, hash_path};
 
 use crate::args::{GenerationArgs, ModelArgs, at_least_one};
@@ -99,17 +98,12 @@ pub(crate) fn run(args: &PredictArgs) -> Result<(), CliError> {
 
 /// What decides the answers.
 fn settings(args: &PredictArgs) -> Result<Settings, CliError> {
-    let dir = registry::resolve(&args.model.model)?;
-    let mut model_sha256 = hash_path(&dir)?;
-    if let Some(adapter) = &args.model.adapter {
-        model_sha256 = format!("{model_sha256}+{}", hash_path(adapter)?);
-    }
+    let (model, model_sha256) = args.model.identity()?;
     let generation = args.generation.config();
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Settings {
-        model: name(&dir),
+        model,
         model_sha256,
-        bench: name(&args.bench),
+        bench: args.bench.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         bench_sha256: hash_path(&args.bench)?,
         dtype: args.model.dtype.to_string(),
         max_new_tokens: generation.max_new_tokens,

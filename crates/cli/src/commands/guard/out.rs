@@ -5,9 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use safevlm::registry;
 use safevlm_data::{DataError, write_whole};
-use safevlm_eval::hash_path;
 use serde::Serialize;
 
 use super::results::{Entry, Index, Results, Settings, Stamp};
@@ -109,12 +107,7 @@ fn named(files: Vec<PathBuf>) -> (Vec<Input>, HashMap<String, String>) {
 }
 
 fn settings(model: &ModelArgs) -> Result<Settings, CliError> {
-    let dir = registry::resolve(&model.model)?;
-    let mut model_sha256 = hash_path(&dir)?;
-    if let Some(adapter) = &model.adapter {
-        model_sha256 = format!("{model_sha256}+{}", hash_path(adapter)?);
-    }
-    let name = dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned();
+    let (name, model_sha256) = model.identity()?;
     Ok(Settings { model: name, model_sha256, dtype: model.dtype.to_string(), threshold: model.threshold })
 }
 
