@@ -103,9 +103,11 @@ pub fn check(path: &Path, options: &CheckOptions, on_row: &mut dyn FnMut()) -> R
             let mut rows = BenchReader::open(path, options.images.as_deref())?;
             while let Some(row) = rows.next() {
                 if let Some(row) = checking.sound(row)? {
-                    checking.bench_row(&row);
+                    // Embedded pictures may share a name, as exports keep its last part only.
+                    let key = row.embedded.as_ref().map_or_else(|| hash(&row.record.image), hash);
+                    checking.bench_row(&row, key);
                     if !options.no_images {
-                        checking.picture(&row.record.image, || rows.image(&row));
+                        checking.picture(&row.record.image, key, || rows.image(&row));
                     }
                 }
                 on_row();
@@ -121,7 +123,7 @@ pub fn check(path: &Path, options: &CheckOptions, on_row: &mut dyn FnMut()) -> R
                 if let Some(row) = checking.sound(row)? {
                     checking.llava_row(&row);
                     for (image, store) in row.image.iter().zip(store.iter().cycle()) {
-                        checking.picture(image, || store.read(image));
+                        checking.picture(image, hash(image), || store.read(image));
                     }
                 }
                 on_row();
@@ -144,7 +146,7 @@ fn format_of(path: &Path) -> Result<RowFormat, DataError> {
 struct Checking {
     check: Check,
     ids: HashSet<String>,
-    /// The class of each picture, by a hash of its name; none where no row had one.
+    /// The class of each picture, by a hash of its name or, embedded, its bytes; none where no row had one.
     labels: HashMap<u64, Option<usize>>,
     /// Pictures that were looked at.
     seen: HashSet<u64>,
@@ -186,11 +188,11 @@ impl Checking {
         }
     }
 
-    fn bench_row(&mut self, row: &BenchRow) {
+    fn bench_row(&mut self, row: &BenchRow, picture: u64) {
         let record = &row.record;
         self.row(&record.id.to_string(), Some(record.combination));
         *self.check.categories.entry(record.category.clone()).or_default() += 1;
-        self.label(&record.image, Some(record.image_safety_label));
+        self.label(&record.image, picture, Some(record.image_safety_label));
         // `category/subcategory/name`; a category without subcategories has two parts only.
         let parts: Vec<&str> = record.image.split('/').collect();
         let folder = parts.len().checked_sub(2).map(|at| parts[at]);
@@ -200,7 +202,7 @@ impl Checking {
     fn llava_row(&mut self, row: &LlavaRecord) {
         self.row(&row.id, row.combination);
         for image in &row.image {
-            self.label(image, row.image_safety_label);
+            self.label(image, hash(image), row.image_safety_label);
         }
     }
 
@@ -213,8 +215,7 @@ impl Checking {
         }
     }
 
-    fn label(&mut self, image: &str, label: Option<usize>) {
-        let key = hash(image);
+    fn label(&mut self, image: &str, key: u64, label: Option<usize>) {
         if let Some(class) = label.and_then(|label| CLASSES.get(label)) {
             *self.check.labels.entry(class.name).or_default() += 1;
         }
@@ -225,8 +226,8 @@ impl Checking {
     }
 
     /// Looks at a picture once, however many rows show it.
-    fn picture(&mut self, name: &str, read: impl FnOnce() -> Result<Vec<u8>, DataError>) {
-        if !self.seen.insert(hash(name)) {
+    fn picture(&mut self, name: &str, key: u64, read: impl FnOnce() -> Result<Vec<u8>, DataError>) {
+        if !self.seen.insert(key) {
             return;
         }
         match read() {
@@ -241,8 +242,8 @@ impl Checking {
     }
 }
 
-fn hash(name: &str) -> u64 {
+fn hash<T: Hash + ?Sized>(of: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
+    of.hash(&mut hasher);
     hasher.finish()
 }

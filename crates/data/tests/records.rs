@@ -100,6 +100,14 @@ fn parquet_as_the_hub_has_it_gives_the_rows_of_the_json() {
         }
         assert_eq!(read, json, "{name}");
     }
+    // Pictures with one name, or none, are still different pictures.
+    for (name, first) in [("short.parquet", "picture.png"), ("nameless.parquet", "11")] {
+        let path = goldens().join(name);
+        assert_eq!(records(&path)[0].image, first);
+        let found = check(&path, &CheckOptions::default(), &mut || {}).unwrap();
+        assert!(found.is_sound() && found.conflicting_labels.count == 0, "{found:?}");
+        assert_eq!(found.images, 3);
+    }
     // Paths instead of pictures; the pictures are beside it.
     let mut reader = BenchReader::open(&goldens().join("paths.parquet"), None).unwrap();
     let first = reader.next().unwrap().unwrap();

@@ -42,6 +42,11 @@ pub trait Judge {
         self.name().to_string()
     }
 
+    /// Rows that it gets at once.
+    fn batch(&self) -> usize {
+        256
+    }
+
     /// A judgement on each row, in their order.
     ///
     /// # Errors

@@ -41,6 +41,11 @@ small = table(rows, pictures)
 small = small.set_column(small.column_names.index("id"), "id", small["id"].cast(pa.int32()))
 pq.write_table(small, here / "zstd.parquet", compression="zstd", version="1.0", use_dictionary=False)
 pq.write_table(table(rows, pictures, embedded=False), here / "paths.parquet", compression="gzip")
+# As other exporters have it: the last part of the path, or none.
+short = [row | {"image": "picture.png"} for row in rows]
+pq.write_table(table(short, pictures), here / "short.parquet")
+none = [row | {"image": None} for row in rows]
+pq.write_table(table(none, pictures), here / "nameless.parquet")
 (here / "split").mkdir(exist_ok=True)
 for nth, part in enumerate([slice(0, 2), slice(2, 3)]):
     pq.write_table(table(rows[part], pictures[part]), here / "split" / f"test-{nth:05}-of-00002.parquet")

@@ -268,6 +268,11 @@ impl Judge for LlmJudge {
         label
     }
 
+    /// So few that progress is seen, and so many that its workers seldom wait for the last one.
+    fn batch(&self) -> usize {
+        8 * self.config.concurrency
+    }
+
     fn judge(&mut self, rows: &[Prediction]) -> Result<Vec<Judgement>, EvalError> {
         let (next, stop) = (AtomicUsize::new(0), Stop::default());
         let judge = &*self;

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_answers_take_no_time() {
+    fn hostile_answers_come_to_an_end() {
         // A rule that goes back and forth in megabytes would not come to an end.
         for part in ["I can't ", "\"", "1. ", "ich kann ", "*_`", "\u{300}", "i am just really "] {
             let long = part.repeat(4_000_000 / part.len());

@@ -93,6 +93,10 @@ impl Judge for Watched<'_> {
         self.judge.label()
     }
 
+    fn batch(&self) -> usize {
+        self.judge.batch()
+    }
+
     fn judge(&mut self, rows: &[Prediction]) -> Result<Vec<Judgement>, EvalError> {
         let judgements = self.judge.judge(rows)?;
         for (row, judgement) in rows.iter().zip(&judgements) {

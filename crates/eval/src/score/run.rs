@@ -11,9 +11,6 @@ use crate::error::EvalError;
 use crate::judge::{Judge, Judgement};
 use crate::prediction::Prediction;
 
-/// Rows that a judge gets at a time.
-const BATCH: usize = 256;
-
 /// What to score, besides the figures that need no choice.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScoreOptions {
@@ -55,10 +52,10 @@ pub fn score(
     options: &ScoreOptions,
 ) -> Result<Scored, EvalError> {
     let mut counting = Counting::new(options);
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::new();
     for row in predictions {
         batch.push(row?);
-        if batch.len() == BATCH {
+        if batch.len() >= judge.batch() {
             counting.add(&batch, judge)?;
             batch.clear();
         }

@@ -46,6 +46,13 @@ impl JudgeArgs {
 }
 
 impl AnyJudge {
+    fn inner(&self) -> &dyn Judge {
+        match self {
+            Self::Matcher(judge) => judge.as_ref(),
+            Self::Llm(judge) => judge.as_ref(),
+        }
+    }
+
     /// What asking cost; none of a judge that asks nobody.
     pub(crate) fn usage(&self) -> Option<LlmUsage> {
         match self {
@@ -57,17 +64,15 @@ impl AnyJudge {
 
 impl Judge for AnyJudge {
     fn name(&self) -> &str {
-        match self {
-            Self::Matcher(judge) => judge.name(),
-            Self::Llm(judge) => judge.name(),
-        }
+        self.inner().name()
     }
 
     fn label(&self) -> String {
-        match self {
-            Self::Matcher(judge) => judge.label(),
-            Self::Llm(judge) => judge.label(),
-        }
+        self.inner().label()
+    }
+
+    fn batch(&self) -> usize {
+        self.inner().batch()
     }
 
     fn judge(&mut self, rows: &[Prediction]) -> Result<Vec<Judgement>, EvalError> {
