@@ -18,18 +18,17 @@ pub(super) struct Line<'a> {
     pub(super) percent: [Option<f64>; 7],
 }
 
-/// The runs and the published rows of the like judge, the lowest mASR first.
+/// The runs and the published rows of the like judge, the lowest mASR first. Runs that answered other questions than
+/// the published models stand before all others: no place among them would mean anything.
 pub(super) fn lines(report: &Report) -> Vec<Line<'_>> {
     let own = report.runs.iter().map(|run| Line { name: &run.name, run: Some(run), percent: percent(run) });
     let published = report.compared().models.iter();
     let published = published.map(|(name, values)| Line { name, run: None, percent: values.map(Some) });
     let mut lines: Vec<Line<'_>> = own.chain(published).collect();
-    lines.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    let key = |line: &Line<'_>| line.percent[MASR].unwrap_or(f64::INFINITY);
+    let compares = |line: &Line<'_>| line.run.is_none_or(|run| run.score.rows == report.published_rows);
+    lines.sort_by(|a, b| compares(a).cmp(&compares(b)).then(key(a).total_cmp(&key(b))));
     lines
-}
-
-fn key(line: &Line<'_>) -> f64 {
-    line.percent[MASR].unwrap_or(f64::INFINITY)
 }
 
 fn percent(run: &ReportRun) -> [Option<f64>; 7] {

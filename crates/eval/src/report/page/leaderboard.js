@@ -87,7 +87,10 @@ function leaderboard() {
     h("thead", {}, h("tr", {}, heads)), body);
 
   const own = DATA.runs.map(ownLine);
+  // Runs that answered other questions than the published models stand before all others.
+  const elsewhere = (line) => !line.published && line.rows !== DATA.published_rows;
   const compare = (a, b, { key, down }) => {
+    if (elsewhere(a) !== elsewhere(b)) return elsewhere(b) - elsewhere(a);
     const [left, right] = [valueOf(a, key), valueOf(b, key)];
     // What has no value stands last either way.
     if (left === undefined || right === undefined) return (left === undefined) - (right === undefined);
@@ -117,7 +120,7 @@ function leaderboard() {
     note.textContent = published
       ? `Published rows: arXiv 2506.04704 v5, judged by ${published.title}, on HoliSafe-Bench's ${whole(DATA.published_rows)} rows. ` +
         (published.judge === DATA.published_like ? "" : `The runs here were judged by ${DATA.judge}. `) +
-        (other ? "Runs with another number of rows answered other questions and do not compare with them." : "")
+        (other ? "Runs with another number of rows answered other questions: they stand first and do not compare with these." : "")
       : "";
   });
 
