@@ -110,16 +110,22 @@ impl ReportFormat {
 }
 
 impl Report {
-    /// Scores each file of predictions, and chooses examples.
+    /// Scores each file of predictions, and chooses examples. `on_rows` hears how many rows were judged.
     ///
     /// # Errors
     /// When predictions or pictures that were named cannot be read, or the judge cannot be asked.
-    pub fn of_files(paths: &[PathBuf], judge: &mut dyn Judge, options: &ReportOptions) -> Result<Self, EvalError> {
+    pub fn of_files(
+        paths: &[PathBuf],
+        judge: &mut dyn Judge,
+        options: &ReportOptions,
+        on_rows: &mut dyn FnMut(usize),
+    ) -> Result<Self, EvalError> {
         let given = options.images.as_deref().map(ImageStore::open).transpose()?;
         let (mut runs, mut places) = (Vec::new(), Vec::new());
         let (mut outcomes, mut chosen) = (Vec::new(), Vec::new());
         for (at, path) in paths.iter().enumerate() {
-            let (run, outcome, mut examples) = runs::measure(path, judge, options.threshold, options.examples)?;
+            let (run, outcome, mut examples) =
+                runs::measure(path, judge, options.threshold, options.examples, on_rows)?;
             examples.iter_mut().for_each(|example| example.run = at);
             places.push(if given.is_none() { pictures::find(path, run.info.as_ref())? } else { None });
             runs.push(run);

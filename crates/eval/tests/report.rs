@@ -71,7 +71,7 @@ fn pictures_that_are_named_must_be_there() {
     let sample = Sample::new();
     let options =
         |images: &str| ReportOptions { examples: 400, images: Some(sample.path(images)), ..ReportOptions::default() };
-    let of = |images: &str| Report::of_files(&sample.runs(), &mut OfficialString, &options(images));
+    let of = |images: &str| Report::of_files(&sample.runs(), &mut OfficialString, &options(images), &mut |_| {});
     let report = of("bench/images").unwrap();
     assert!(report.examples.iter().all(|example| example.picture.is_some() || example.id == 7));
     assert!(report.pictures_note.contains("missing.png"), "{}", report.pictures_note);

@@ -43,14 +43,15 @@ impl ReportRun {
 /// The official files are called MODEL_holisafe_bench.json.
 const OFFICIAL_ENDING: &str = "_holisafe_bench";
 
-/// Scores a file, and chooses up to `limit` examples.
+/// Scores a file, and chooses up to `limit` examples. `on_rows` hears how many rows were judged.
 pub(super) fn measure(
     path: &Path,
     judge: &mut dyn Judge,
     threshold: Option<f32>,
     limit: usize,
+    on_rows: &mut dyn FnMut(usize),
 ) -> Result<(ReportRun, Vec<Outcome>, Vec<Example>), EvalError> {
-    let mut watched = Watched { judge, chooser: Chooser::new(limit, threshold) };
+    let mut watched = Watched { judge, chooser: Chooser::new(limit, threshold), on_rows };
     let options = ScoreOptions { threshold, keep_outcomes: true };
     let Scored { score, outcomes } =
         score(Predictions::open(path)?, &mut watched, &options).map_err(|error| in_file(path, error))?;
@@ -78,10 +79,11 @@ fn in_file(path: &Path, error: EvalError) -> EvalError {
     }
 }
 
-/// Lets a chooser see the rows that a judge gets.
+/// Lets a chooser see the rows that a judge gets, and others how many they were.
 struct Watched<'a> {
     judge: &'a mut dyn Judge,
     chooser: Chooser,
+    on_rows: &'a mut dyn FnMut(usize),
 }
 
 impl Judge for Watched<'_> {
@@ -102,6 +104,7 @@ impl Judge for Watched<'_> {
         for (row, judgement) in rows.iter().zip(&judgements) {
             self.chooser.offer(row, *judgement);
         }
+        (self.on_rows)(rows.len());
         Ok(judgements)
     }
 }

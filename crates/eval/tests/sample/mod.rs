@@ -66,7 +66,7 @@ impl Sample {
 
     pub(crate) fn report(&self, examples: usize) -> Report {
         let options = ReportOptions { title: format!("Sample {}", HOSTILE[2]), examples, ..ReportOptions::default() };
-        Report::of_files(&self.runs(), &mut OfficialString, &options).unwrap()
+        Report::of_files(&self.runs(), &mut OfficialString, &options, &mut |_| {}).unwrap()
     }
 
     /// Writes the page, and gives its path.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use safevlm_eval::{EvalError, Judge, Judgement, Prediction, Report, ReportFormat, ReportOptions};
+use safevlm_eval::{Report, ReportFormat, ReportOptions};
 
-use super::judges::{AnyJudge, JudgeArgs};
+use super::judges::JudgeArgs;
 use crate::args::probability;
 use crate::error::CliError;
 use crate::progress::Progress;
@@ -58,9 +58,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
         threshold: args.threshold,
         images: args.images.clone(),
     };
-    let mut watched = Watched { judge: args.judge.build(&args.runs[0])?, progress: Progress::counting("rows judged") };
-    let report = Report::of_files(&args.runs, &mut watched, &options);
-    let Watched { judge, progress } = watched;
+    let mut judge = args.judge.build(&args.runs[0])?;
+    let mut progress = Progress::counting("rows judged");
+    let report = Report::of_files(&args.runs, &mut judge, &options, &mut |rows| progress.advance_by(rows));
     drop(progress);
     if let Some(usage) = judge.usage() {
         terminal::note(&usage);
@@ -82,32 +82,6 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
         writeln!(out, "{}: {runs} {plural}, {rows} rows{shown}, {size}", path.display()).map_err(CliError::Output)?;
     }
     Ok(())
-}
-
-/// A judge whose progress is shown.
-struct Watched {
-    judge: AnyJudge,
-    progress: Progress,
-}
-
-impl Judge for Watched {
-    fn name(&self) -> &str {
-        self.judge.name()
-    }
-
-    fn label(&self) -> String {
-        self.judge.label()
-    }
-
-    fn batch(&self) -> usize {
-        self.judge.batch()
-    }
-
-    fn judge(&mut self, rows: &[Prediction]) -> Result<Vec<Judgement>, EvalError> {
-        let found = self.judge.judge(rows);
-        self.progress.advance_by(rows.len());
-        found
-    }
 }
 
 /// Bytes as people read them.
