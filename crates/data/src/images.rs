@@ -30,8 +30,6 @@ pub enum ImageStore {
 pub struct TarImages {
     path: PathBuf,
     file: Mutex<File>,
-    /// Names in the archive's order.
-    names: Vec<String>,
     /// Where a member's bytes begin, and how many they are.
     members: HashMap<String, (u64, u64)>,
 }
@@ -105,17 +103,12 @@ impl TarImages {
         if packed {
             return Err(DataError::PackedTar { path: path.to_path_buf() });
         }
-        let (names, members) = index(&mut file).map_err(|error| DataError::BadFile {
+        let members = index(&mut file).map_err(|error| DataError::BadFile {
             path: path.to_path_buf(),
             row: 0,
             reason: format!("it is not a whole tar archive ({error})"),
         })?;
-        Ok(Self { path: path.to_path_buf(), file: Mutex::new(file), names, members })
-    }
-
-    /// The names of all files, in the archive's order.
-    pub fn names(&self) -> &[String] {
-        &self.names
+        Ok(Self { path: path.to_path_buf(), file: Mutex::new(file), members })
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, DataError> {
@@ -136,13 +129,11 @@ impl TarImages {
     }
 }
 
-type Index = (Vec<String>, HashMap<String, (u64, u64)>);
-
 /// The plain files of an archive, without a leading `images/`, as rows name them.
-fn index(file: &mut File) -> io::Result<Index> {
+fn index(file: &mut File) -> io::Result<HashMap<String, (u64, u64)>> {
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
-    let (mut names, mut members) = (Vec::new(), HashMap::new());
+    let mut members = HashMap::new();
     for entry in Archive::new(file).entries_with_seek()? {
         let entry = entry?;
         if !entry.header().entry_type().is_file() {
@@ -151,18 +142,16 @@ fn index(file: &mut File) -> io::Result<Index> {
         let Ok(name) = std::str::from_utf8(&entry.path_bytes()).map(str::to_owned) else { continue };
         let name = name.trim_start_matches("./");
         let name = name.strip_prefix("images/").unwrap_or(name).to_owned();
-        if names.len() == MEMBER_LIMIT {
+        if members.len() == MEMBER_LIMIT {
             return Err(io::Error::other(format!("it has more than {MEMBER_LIMIT} files")));
         }
         let (start, size) = (entry.raw_file_position(), entry.size());
         if start.checked_add(size).is_none_or(|end| end > length) {
             return Err(io::Error::other("it was cut off"));
         }
-        if members.insert(name.clone(), (start, size)).is_none() {
-            names.push(name);
-        }
+        members.insert(name, (start, size));
     }
-    Ok((names, members))
+    Ok(members)
 }
 
 #[cfg(test)]
@@ -192,7 +181,6 @@ mod tests {
             assert!(matches!(store.read("hate/race/c.png"), Err(DataError::NoImage { .. })));
         }
         let ImageStore::Tar(tar) = ImageStore::open(&path).unwrap() else { panic!("a tar") };
-        assert_eq!(tar.names(), ["hate/race/a.png", "b.png"]);
         assert_eq!(tar.read("b.png").unwrap(), b"two");
     }
 
