@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask <command>`.
 
+mod bench;
 mod check;
 mod run;
 
@@ -38,9 +39,9 @@ enum Command {
         #[arg(long)]
         cuda: bool,
     },
-    /// Measure load, preprocess, prefill, decode and memory of safe-smol (`safevlm bench`).
+    /// Measure how fast SafeVLM is (`safevlm bench`), or with `peers` how fast beside other programs.
     Bench {
-        /// Arguments for `safevlm bench`.
+        /// Arguments for `safevlm bench`; or `peers`, which has a `--help` of its own.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -55,10 +56,7 @@ fn main() -> ExitCode {
             run::safevlm(&["import", &source, "--attach-guard", &head])
         }
         Command::Check { cuda } => check::check(cuda),
-        Command::Bench { arguments } => {
-            let arguments: Vec<&str> = std::iter::once("bench").chain(arguments.iter().map(String::as_str)).collect();
-            run::safevlm(&arguments)
-        }
+        Command::Bench { arguments } => bench::bench(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

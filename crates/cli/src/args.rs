@@ -15,6 +15,9 @@ use crate::error::CliError;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Threads that compute on the CPU; without it, as many as there are processors.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<usize>,
 }
 
 const EXAMPLES: &str = "\
@@ -129,6 +132,7 @@ impl GenerationArgs {
             repetition_penalty: self.repetition_penalty,
             seed: self.seed,
             stop: self.stop.clone(),
+            ignore_eos: false,
         }
     }
 }

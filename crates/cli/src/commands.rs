@@ -12,12 +12,17 @@ pub(crate) mod models;
 mod talk;
 pub(crate) mod train;
 
-use crate::args::Command;
+use safevlm_core::threads;
+
+use crate::args::{Cli, Command};
 use crate::error::CliError;
 
 /// Runs a command to its end.
-pub(crate) fn run(command: Command) -> Result<(), CliError> {
-    match command {
+pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
+    if let Some(threads) = cli.threads {
+        threads::set(threads)?;
+    }
+    match cli.command {
         Command::Models(args) => models::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Guard(args) => guard::run(&args),

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use safevlm_core::threads::ThreadsError;
 use safevlm_data::DataError;
 use safevlm_eval::EvalError;
 use safevlm_train::TrainError;
@@ -23,6 +24,8 @@ pub(crate) enum CliError {
     Data(#[from] DataError),
     #[error(transparent)]
     Eval(#[from] EvalError),
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
     #[error(transparent)]
     Train(#[from] TrainError),
     /// Bad input that no library sees.
@@ -49,7 +52,7 @@ impl CliError {
             CliError::Data(_) => FAILURE,
             CliError::Eval(error) => error.exit_code(),
             CliError::Train(error) => error.exit_code(),
-            CliError::Input(_) => BAD_INPUT,
+            CliError::Input(_) | CliError::Threads(_) => BAD_INPUT,
             CliError::Output(_) | CliError::Stdin(_) | CliError::MissingVerdicts { .. } => FAILURE,
             CliError::Reported(status) => *status,
         }

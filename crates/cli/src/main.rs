@@ -19,8 +19,9 @@ use clap::Parser;
 use crate::args::Cli;
 
 fn main() -> ExitCode {
+    safevlm_kernels::keep_freed_memory();
     let outcome = match Cli::try_parse() {
-        Ok(cli) => commands::run(cli.command),
+        Ok(cli) => commands::run(cli),
         Err(error) => return usage::report(&error),
     };
     match outcome {

@@ -138,7 +138,7 @@ fn the_options_of_the_contract_are_there() {
 fn without_a_command_the_help_is_shown_as_an_error() {
     let outcome = Program::new().run(&[]);
     assert_eq!(outcome.status, 2);
-    assert!(outcome.stderr.contains("Usage: safevlm <COMMAND>"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("Usage: safevlm [OPTIONS] <COMMAND>"), "{}", outcome.stderr);
 }
 
 #[test]

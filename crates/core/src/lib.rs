@@ -2,17 +2,21 @@
 //! [`Conversation`], decoding of untrusted images and what processors make of them, settings out of
 //! JSON files, and the choice of a [`DeviceSpec`].
 //!
-//! Nothing here knows a tensor layout; only [`device`] touches Burn, and only to open a device.
+//! Nothing here knows the layout of a model's tensors. [`device`] opens Burn's devices, [`host`] reads tensors that
+//! lie in main memory, and [`profile`] tells where the time goes.
 
 pub mod canvas;
 pub mod conversation;
 pub mod device;
 pub mod fields;
+pub mod host;
 pub mod image;
 pub mod image_processor;
 pub mod pixels;
+pub mod profile;
 pub mod resize;
 pub mod taxonomy;
+pub mod threads;
 pub mod verdict;
 pub mod view;
 

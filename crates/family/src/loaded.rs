@@ -70,6 +70,11 @@ impl<F: Family> Loaded<F> {
         F::guard(&self.config).map(|guard| &guard.taxonomy)
     }
 
+    /// Number of token ids.
+    pub fn vocabulary(&self) -> usize {
+        F::vocab_size(&self.config)
+    }
+
     /// Longest sequence, in tokens.
     pub fn context(&self) -> usize {
         F::context(&self.config)

@@ -1,8 +1,10 @@
 //! The activation functions that checkpoints name.
 
 use burn::tensor::{Tensor, activation};
+use safevlm_kernels::activation as kernels;
 use serde::{Deserialize, Serialize};
 
+use crate::ops;
 use crate::precision::in_f32;
 
 /// An activation function.
@@ -46,12 +48,34 @@ impl Activation {
     ///
     /// - input and output of any shape
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        in_f32(x, |x| match self {
-            Self::Gelu => activation::gelu(x),
-            Self::GeluTanh => gelu_tanh(x),
-            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
-            Self::Silu => activation::silu(x),
+        let kernel = match self {
+            Self::Gelu => kernels::gelu,
+            Self::GeluTanh => kernels::gelu_tanh,
+            Self::QuickGelu => kernels::quick_gelu,
+            Self::Silu => kernels::silu,
+        };
+        in_f32(x, |x| {
+            ops::in_place("activation", x, kernel).unwrap_or_else(|x| match self {
+                Self::Gelu => activation::gelu(x),
+                Self::GeluTanh => gelu_tanh(x),
+                Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+                Self::Silu => activation::silu(x),
+            })
         })
+    }
+
+    /// `f(gate) · up`.
+    ///
+    /// # Shapes
+    ///
+    /// - inputs and output of one shape
+    pub fn gated<const D: usize>(&self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+        let kernel = match self {
+            Self::Silu => kernels::silu_mul,
+            Self::GeluTanh => kernels::gelu_tanh_mul,
+            Self::Gelu | Self::QuickGelu => return self.forward(gate) * up,
+        };
+        ops::in_place_with("activation", gate, up, kernel).unwrap_or_else(|(gate, up)| self.forward(gate) * up)
     }
 }
 

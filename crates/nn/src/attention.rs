@@ -5,11 +5,14 @@ use burn::module::Module;
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
+use safevlm_core::host;
+use safevlm_kernels::attention::{Attention, Heads};
 
 use crate::kv_cache::KvCache;
 use crate::linear::{Linear, LinearConfig};
 use crate::mask::AttentionMask;
 use crate::norm::{RmsNorm, RmsNormConfig};
+use crate::ops;
 use crate::rope::RotaryTable;
 use crate::seams::AttachLora;
 
@@ -91,15 +94,33 @@ impl CausalAttention {
         cache: Option<(&mut KvCache, usize)>,
     ) -> Tensor<3> {
         let [batch, tokens, _] = x.dims();
-        let normed = |x: Tensor<4>, norm: &Option<RmsNorm>| match norm {
-            Some(norm) => norm.forward(x),
-            None => x,
+        let heads = |x: Tensor<3>, heads: usize, norm: &Option<RmsNorm>| {
+            let [_, _, width] = x.dims();
+            let x = x.reshape([batch, tokens, heads, width / heads]);
+            norm.as_ref().map_or(x.clone(), |norm| norm.forward(x))
         };
-        let query = normed(split_heads(self.q_proj.forward(x.clone()), self.heads), &self.q_norm);
-        let key = normed(split_heads(self.k_proj.forward(x.clone()), self.kv_heads), &self.k_norm);
+        let query = heads(self.q_proj.forward(x.clone()), self.heads, &self.q_norm);
+        let key = heads(self.k_proj.forward(x.clone()), self.kv_heads, &self.k_norm);
+        let value = heads(self.v_proj.forward(x), self.kv_heads, &None);
+        let mixed = match host::is_plain(&query) && rotary.fits(batch, tokens) {
+            true => self.mix_on_host([query, key, value], rotary, mask, cache),
+            false => self.mix([query, key, value], rotary, mask, cache),
+        };
+        self.o_proj.forward(mixed)
+    }
+
+    /// Attention by Burn. Queries, keys and values are `[batch, tokens, heads, head_dim]`, the output is
+    /// `[batch, tokens, heads · head_dim]`.
+    fn mix(
+        &self,
+        qkv: [Tensor<4>; 3],
+        rotary: &RotaryTable,
+        mask: &AttentionMask,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Tensor<3> {
+        let [query, key, value] = qkv.map(|x| x.swap_dims(1, 2));
+        let [batch, _, tokens, head_dim] = query.dims();
         let (query, key) = (rotary.rotate(query), rotary.rotate(key));
-        let value = split_heads(self.v_proj.forward(x), self.kv_heads);
-        let [_, _, _, head_dim] = query.dims();
         let (key, value) = match cache {
             Some((cache, layer)) => cache.append(layer, key, value),
             None => (key, value),
@@ -112,8 +133,48 @@ impl CausalAttention {
         let options = AttentionModuleOptions { scale: self.scale, ..Default::default() };
         let mixed = attention(query, key, value, mask.grouped(groups), None, options);
         let mixed = mixed.reshape([batch, self.heads, tokens, head_dim]);
-        let mixed = mixed.swap_dims(1, 2).reshape([batch, tokens, self.heads * head_dim]);
-        self.o_proj.forward(mixed)
+        mixed.swap_dims(1, 2).reshape([batch, tokens, self.heads * head_dim])
+    }
+
+    /// [`mix`](Self::mix) by this project's kernels, which read keys and values where the cache has them.
+    fn mix_on_host(
+        &self,
+        qkv: [Tensor<4>; 3],
+        rotary: &RotaryTable,
+        mask: &AttentionMask,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Tensor<3> {
+        let [batch, tokens, heads, head_dim] = qkv[0].dims();
+        let device = qkv[0].device();
+        let [mut query, mut key, value] = qkv.map(ops::values);
+        rotary.rotate_tokens(&mut query, heads);
+        rotary.rotate_tokens(&mut key, self.kv_heads);
+        let (order, hidden) = mask.on_host();
+        let shape = |keys| Attention {
+            batch,
+            queries: tokens,
+            keys,
+            heads,
+            kv_heads: self.kv_heads,
+            head_dim,
+            scale: self.scale.unwrap_or(1.0 / (head_dim as f64).sqrt()) as f32,
+            order,
+            hidden,
+        };
+        let query = Heads::by_token(&query, tokens, heads, head_dim);
+        let mixed = match cache {
+            Some((cache, layer)) => {
+                let (keys, capacity) = (cache.len() + tokens, cache.capacity());
+                let (key, value) = cache.append_on_host(layer, &key, &value);
+                let of_cache = |values| Heads::by_head(values, self.kv_heads, capacity, head_dim);
+                ops::attention(&shape(keys), query, of_cache(key), of_cache(value))
+            }
+            None => {
+                let of_rows = |values| Heads::by_token(values, tokens, self.kv_heads, head_dim);
+                ops::attention(&shape(tokens), query, of_rows(&key), of_rows(&value))
+            }
+        };
+        host::tensor(mixed, [batch, tokens, heads * head_dim], &device)
     }
 }
 
@@ -125,10 +186,4 @@ impl AttachLora for CausalAttention {
         self.o_proj = self.o_proj.adapted("o_proj", targets, rank, alpha);
         self
     }
-}
-
-/// `[batch, tokens, heads · head_dim]` to `[batch, heads, tokens, head_dim]`.
-pub(crate) fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
-    let [batch, tokens, width] = x.dims();
-    x.reshape([batch, tokens, heads, width / heads]).swap_dims(1, 2)
 }

@@ -3,6 +3,8 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 
+use crate::ops;
+
 /// One row for each token id; the output head too, where a model ties them.
 #[derive(Module, Debug)]
 pub struct Embedding {
@@ -35,6 +37,6 @@ impl Embedding {
     /// - hidden `[rows, hidden]`
     /// - output `[rows, vocabulary]`
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        hidden.matmul(self.weight.val().transpose())
+        ops::product(hidden, self.weight.val())
     }
 }

@@ -3,13 +3,16 @@
 use burn::tensor::{Device, Tensor};
 
 /// The cache of one layer, `[batch, kv_heads, capacity, head_dim]` each.
-///
-/// The tensors are taken out, assigned and put back, because Burn writes a slice in place only while
-/// nobody else holds the tensor.
 #[derive(Debug, Default)]
-struct LayerCache {
-    keys: Option<Tensor<4>>,
-    values: Option<Tensor<4>>,
+enum LayerCache {
+    /// Nothing has been written.
+    #[default]
+    Empty,
+    /// Tensors, which are taken out, assigned and put back, because Burn writes a slice in place only while nobody
+    /// else holds the tensor.
+    Tensors(Box<[Tensor<4>; 2]>),
+    /// Main memory, which this project's own attention reads.
+    Host { keys: Vec<f32>, values: Vec<f32> },
 }
 
 /// Keys and values of all layers, allocated once for `capacity` tokens: with the first ones that are
@@ -63,8 +66,33 @@ impl KvCache {
     pub fn append(&mut self, layer: usize, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let (shape, start) = (self.shape, self.len);
         let empty = |new: &Tensor<4>| Tensor::zeros(shape, (&self.device, new.dtype()));
-        let LayerCache { keys: old_keys, values: old_values } = &mut self.layers[layer];
-        (write(old_keys, keys, start, empty), write(old_values, values, start, empty))
+        let (old_keys, old_values) = match std::mem::take(&mut self.layers[layer]) {
+            LayerCache::Tensors(both) => (*both).into(),
+            _ => (empty(&keys), empty(&values)),
+        };
+        let (all_keys, seen_keys) = write(old_keys, keys, start);
+        let (all_values, seen_values) = write(old_values, values, start);
+        self.layers[layer] = LayerCache::Tensors(Box::new([all_keys, all_values]));
+        (seen_keys, seen_values)
+    }
+
+    /// [`append`](Self::append) in main memory.
+    ///
+    /// # Shapes
+    ///
+    /// - input `[batch, tokens, kv_heads, head_dim]`
+    /// - output `[batch, kv_heads, capacity, head_dim]`, of which `len + tokens` hold something
+    pub(crate) fn append_on_host(&mut self, layer: usize, new_keys: &[f32], new_values: &[f32]) -> (&[f32], &[f32]) {
+        let (shape, start) = (self.shape, self.len);
+        let slot = &mut self.layers[layer];
+        if !matches!(slot, LayerCache::Host { .. }) {
+            let empty = || vec![0.0; shape.iter().product()];
+            *slot = LayerCache::Host { keys: empty(), values: empty() };
+        }
+        let LayerCache::Host { keys, values } = slot else { return (&[], &[]) };
+        write_on_host(keys, new_keys, shape, start);
+        write_on_host(values, new_values, shape, start);
+        (keys, values)
     }
 
     /// Counts `tokens` new tokens as held.
@@ -73,17 +101,21 @@ impl KvCache {
     }
 }
 
-fn write(
-    slot: &mut Option<Tensor<4>>,
-    new: Tensor<4>,
-    start: usize,
-    empty: impl Fn(&Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
+/// `old` with `new` from token `start` on, and a view of all tokens up to there.
+fn write(old: Tensor<4>, new: Tensor<4>, start: usize) -> (Tensor<4>, Tensor<4>) {
     let [batch, heads, tokens, width] = new.dims();
     let end = start + tokens;
-    let old = slot.take().unwrap_or_else(|| empty(&new));
     let whole = old.slice_assign([0..batch, 0..heads, start..end, 0..width], new);
     let view = whole.clone().narrow(2, 0, end);
-    *slot = Some(whole);
-    view
+    (whole, view)
+}
+
+/// Writes `new`, `[batch, tokens, kv_heads, head_dim]`, into `old` from token `start` on.
+fn write_on_host(old: &mut [f32], new: &[f32], [batch, heads, capacity, width]: [usize; 4], start: usize) {
+    let tokens = new.len() / (batch * heads * width).max(1);
+    for (at, head) in new.chunks_exact(width.max(1)).enumerate() {
+        let (row, token, nth) = (at / heads / tokens, at / heads % tokens, at % heads);
+        let place = ((row * heads + nth) * capacity + start + token) * width;
+        old[place..place + width].copy_from_slice(head);
+    }
 }

@@ -17,6 +17,7 @@ pub mod linear;
 pub mod mask;
 pub mod mlp;
 pub mod norm;
+pub mod ops;
 pub mod patch_embedding;
 pub mod plain_mlp;
 pub mod positions;

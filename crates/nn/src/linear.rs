@@ -4,6 +4,8 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 
+use crate::ops;
+
 /// Configuration of a [`Linear`] layer.
 #[derive(Config, Debug)]
 pub struct LinearConfig {
@@ -74,7 +76,7 @@ impl Linear {
     /// - input `[rows, d_input]`
     /// - output `[rows, d_output]`
     pub fn forward_2d(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut y = x.clone().matmul(self.weight.val().transpose());
+        let mut y = ops::product(x.clone(), self.weight.val());
         if let Some(lora) = &self.lora {
             y = y + lora.forward(x);
         }

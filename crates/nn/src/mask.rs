@@ -1,22 +1,44 @@
 //! Every attention mask is made here.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
+use safevlm_kernels::attention::Order;
 
 use crate::positions::Positions;
 use crate::sequences::Branch;
 
 /// Which keys each query may not see: `true` means hidden, `[batch, 1, queries, keys]`.
 ///
-/// `None` inside means that nothing is hidden, as when one new token looks at its whole past. The mask
-/// also knows where its tokens stand, so that a model whose layers do not all see alike derives
+/// The mask also knows where its tokens stand, so that a model whose layers do not all see alike derives
 /// what it needs, once a forward pass, from the one mask it is given.
 #[derive(Clone, Debug)]
 pub struct AttentionMask {
-    hidden: Option<Tensor<4, Bool>>,
+    sight: Sight,
     tokens: Arc<Tokens>,
+    /// On the device, once it is needed there.
+    tensor: OnceLock<Tensor<4, Bool>>,
+}
+
+/// What queries see of the keys.
+#[derive(Clone, Debug)]
+enum Sight {
+    /// All, as when one new token looks at its whole past.
+    All,
+    /// What stands before them, and themselves.
+    Past,
+    /// What a table does not hide.
+    Table(Arc<Table>),
+}
+
+/// Of each query and key whether it is hidden.
+#[derive(Debug)]
+struct Table {
+    /// 1, or one for each row of the batch.
+    rows: usize,
+    /// `[rows, queries, keys]`
+    hidden: Vec<bool>,
 }
 
 /// The tokens that the keys of a mask belong to; its queries are the last of them.
@@ -40,14 +62,18 @@ impl AttentionMask {
         let positions = Positions::sequential(batch, 0, past + queries);
         let tokens = Arc::new(Tokens { queries, positions, images: None, device: device.clone() });
         if queries == 1 && valid.is_none_or(|rows| rows.iter().flatten().all(|v| *v)) {
-            return Self { hidden: None, tokens };
+            return Self::new(Sight::All, tokens);
         }
-        let rows = if valid.is_some() { batch } else { 1 };
-        let hidden = tokens.table(rows, |row, query, key| {
-            let padding = valid.is_some_and(|rows| !rows[row].get(key).copied().unwrap_or(false));
+        let Some(valid) = valid else { return Self::new(Sight::Past, tokens) };
+        let table = tokens.table(batch, |row, query, key| {
+            let padding = !valid[row].get(key).copied().unwrap_or(false);
             key > query || (padding && key != query)
         });
-        Self { hidden: Some(hidden), tokens }
+        Self::new(table, tokens)
+    }
+
+    fn new(sight: Sight, tokens: Arc<Tokens>) -> Self {
+        Self { sight, tokens, tensor: OnceLock::new() }
     }
 
     /// Tells where the keys stand: their positions, which [`sliding`](Self::sliding) measures
@@ -62,12 +88,15 @@ impl AttentionMask {
 
     /// The same mask, but the tokens of one image see one another in both directions.
     pub fn images_both_ways(&self) -> Self {
-        let (Some(hidden), Some(images)) = (&self.hidden, &self.tokens.images) else { return self.clone() };
-        let apart = self.tokens.table(images.len(), |row, query, key| {
+        let Some(images) = &self.tokens.images else { return self.clone() };
+        if matches!(self.sight, Sight::All) {
+            return self.clone();
+        }
+        let table = self.tokens.table(images.len(), |row, query, key| {
             let image = images[row][query];
-            image == 0 || images[row][key] != image
+            self.hides(row, query, key) && (image == 0 || images[row][key] != image)
         });
-        Self { hidden: Some(hidden.clone().bool_and(apart)), tokens: self.tokens.clone() }
+        Self::new(table, self.tokens.clone())
     }
 
     /// The same mask, but no query sees a key that stands `window` or more positions before it.
@@ -82,12 +111,12 @@ impl AttentionMask {
         }
         let alike = rows.iter().all(|row| *row == rows[0]);
         let far = |row: usize, query: usize, key: usize| is_far(rows[row][query], rows[row][key]);
-        let far = self.tokens.table(if alike { 1 } else { rows.len() }, far);
-        let hidden = match &self.hidden {
-            Some(hidden) => hidden.clone().bool_or(far),
-            None => far,
-        };
-        Self { hidden: Some(hidden), tokens: self.tokens.clone() }
+        let own = if let Sight::Table(table) = &self.sight { table.rows } else { 1 };
+        let rows_needed = if alike { own } else { rows.len() };
+        let table = self.tokens.table(rows_needed, |row, query, key| {
+            self.hides(row, query, key) || far(if alike { 0 } else { row }, query, key)
+        });
+        Self::new(table, self.tokens.clone())
     }
 
     /// Causal attention inside a stem and inside each of its branches, which see the stem but not one
@@ -96,14 +125,48 @@ impl AttentionMask {
         let positions = Positions::sequential(rows.len(), 0, tokens.end);
         let tokens = Arc::new(Tokens { queries: tokens.len(), positions, images: None, device: device.clone() });
         let sees = |row: &[Branch], query: usize, key: usize| row[key] == Branch::Stem || row[key] == row[query];
-        let hidden = tokens.table(rows.len(), |row, query, key| key > query || !sees(&rows[row], query, key));
-        Self { hidden: Some(hidden), tokens }
+        let table = tokens.table(rows.len(), |row, query, key| key > query || !sees(&rows[row], query, key));
+        Self::new(table, tokens)
+    }
+
+    /// Whether the key is hidden from the query; both are named by their places among the keys.
+    fn hides(&self, row: usize, query: usize, key: usize) -> bool {
+        match &self.sight {
+            Sight::All => false,
+            Sight::Past => key > query,
+            Sight::Table(table) => {
+                let (keys, queries) = (self.tokens.positions.tokens(), self.tokens.queries);
+                let row = if table.rows == 1 { 0 } else { row };
+                table.hidden[(row * queries + query + queries - keys) * keys + key]
+            }
+        }
+    }
+
+    /// The mask in main memory: which keys a query sees by its place, and which are hidden besides,
+    /// `[batch or 1, queries, keys]`.
+    pub(crate) fn on_host(&self) -> (Order, Option<&[bool]>) {
+        match &self.sight {
+            Sight::All => (Order::Both, None),
+            Sight::Past => (Order::Causal { past: self.tokens.positions.tokens() - self.tokens.queries }, None),
+            Sight::Table(table) => (Order::Both, Some(&table.hidden)),
+        }
     }
 
     /// The mask for queries of which `groups` heads share one key head and lie below one another:
     /// `[batch or 1, 1, groups · queries, keys]`.
     pub fn grouped(&self, groups: usize) -> Option<Tensor<4, Bool>> {
-        self.hidden.as_ref().map(|mask| match groups {
+        if matches!(self.sight, Sight::All) {
+            return None;
+        }
+        let mask = self.tensor.get_or_init(|| {
+            let (rows, hidden) = match &self.sight {
+                Sight::Table(table) => (table.rows, table.hidden.clone()),
+                _ => (1, self.tokens.hidden(1, |_, query, key| key > query)),
+            };
+            let shape = [rows, 1, self.tokens.queries, self.tokens.positions.tokens()];
+            Tensor::from_data(TensorData::new(hidden, shape), &self.tokens.device)
+        });
+        Some(match groups {
             1 => mask.clone(),
             _ => mask.clone().repeat_dim(2, groups),
         })
@@ -111,9 +174,14 @@ impl AttentionMask {
 }
 
 impl Tokens {
-    /// `[rows, 1, queries, keys]` of what `value` says of each row, query and key; a query is named
-    /// by its place among the keys.
-    fn table(&self, rows: usize, value: impl Fn(usize, usize, usize) -> bool) -> Tensor<4, Bool> {
+    /// What a table of `hidden` of each row, query and key leaves to be seen.
+    fn table(&self, rows: usize, hidden: impl Fn(usize, usize, usize) -> bool) -> Sight {
+        Sight::Table(Arc::new(Table { rows, hidden: self.hidden(rows, hidden) }))
+    }
+
+    /// `[rows, queries, keys]` of what `value` says of each row, query and key; a query is named by its place among
+    /// the keys.
+    fn hidden(&self, rows: usize, value: impl Fn(usize, usize, usize) -> bool) -> Vec<bool> {
         let keys = self.positions.tokens();
         let mut table = Vec::with_capacity(rows * self.queries * keys);
         for row in 0..rows {
@@ -121,6 +189,6 @@ impl Tokens {
                 table.extend((0..keys).map(|key| value(row, query, key)));
             }
         }
-        Tensor::from_data(TensorData::new(table, [rows, 1, self.queries, keys]), &self.device)
+        table
     }
 }

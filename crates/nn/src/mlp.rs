@@ -54,8 +54,8 @@ impl GatedMlp {
     ///
     /// - input and output `[batch, tokens, hidden]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = self.activation.forward(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+        let gate = self.gate_proj.forward(x.clone());
+        self.down_proj.forward(self.activation.gated(gate, self.up_proj.forward(x)))
     }
 }
 

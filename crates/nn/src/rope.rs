@@ -1,11 +1,14 @@
 //! Rotary position embedding in the half-split convention of Hugging Face checkpoints.
 
 use std::iter::{repeat, repeat_n};
+use std::sync::OnceLock;
 
 use burn::config::Config;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use safevlm_kernels::rope::{HeadLayout, rope};
 use serde::{Deserialize, Serialize};
 
+use crate::ops;
 use crate::positions::Positions;
 
 /// How Llama 3 stretches its rotary frequencies (reference: transformers `_compute_llama3_parameters`).
@@ -48,11 +51,20 @@ pub struct Rotary {
     axes: Vec<usize>,
 }
 
-/// Cosines and sines for one batch, `[batch, 1, tokens, head_dim]`; made once for all layers.
+/// Cosines and sines for one batch; made once for all layers.
 #[derive(Clone, Debug)]
 pub struct RotaryTable {
-    cos: Tensor<4>,
-    sin: Tensor<4>,
+    /// `[batch, tokens, head_dim / 2]`.
+    cos: Vec<f32>,
+    /// `[batch, tokens, head_dim / 2]`.
+    sin: Vec<f32>,
+    batch: usize,
+    tokens: usize,
+    /// The type in which is rotated.
+    dtype: DType,
+    device: Device,
+    /// Both on the device, `[batch, 1, tokens, head_dim]`, once they are needed there.
+    tensors: OnceLock<[Tensor<4>; 2]>,
 }
 
 impl RotaryConfig {
@@ -104,20 +116,23 @@ impl Rotary {
         let half = self.inv_freq.len();
         let tokens = positions.batch() * positions.tokens();
         let ids: Vec<&[i32]> = self.axes.iter().map(|axis| positions.axis(*axis)).collect();
-        let mut cos = Vec::with_capacity(tokens * half * 2);
-        let mut sin = Vec::with_capacity(tokens * half * 2);
+        let mut cos = Vec::with_capacity(tokens * half);
+        let mut sin = Vec::with_capacity(tokens * half);
         for token in 0..tokens {
-            let angles = || self.inv_freq.iter().zip(&ids).map(|(f, ids)| f * ids[token] as f32);
-            cos.extend(angles().map(f32::cos));
-            sin.extend(angles().map(f32::sin));
-            // Both halves of a head turn by the same angles.
-            cos.extend_from_within(cos.len() - half..);
-            sin.extend_from_within(sin.len() - half..);
+            for (frequency, ids) in self.inv_freq.iter().zip(&ids) {
+                let angle = frequency * ids[token] as f32;
+                cos.push(angle.cos());
+                sin.push(angle.sin());
+            }
         }
-        let shape = [positions.batch(), 1, positions.tokens(), half * 2];
         RotaryTable {
-            cos: Tensor::from_data(TensorData::new(cos, shape), device),
-            sin: Tensor::from_data(TensorData::new(sin, shape), device),
+            cos,
+            sin,
+            batch: positions.batch(),
+            tokens: positions.tokens(),
+            dtype: DType::F32,
+            device: device.clone(),
+            tensors: OnceLock::new(),
         }
     }
 }
@@ -126,7 +141,35 @@ impl RotaryTable {
     /// The same table, rounded to `dtype`: that of the embeddings, where the reference rotates in their type
     /// (transformers `LlamaRotaryEmbedding`).
     pub fn cast(self, dtype: DType) -> Self {
-        Self { cos: self.cos.cast(dtype), sin: self.sin.cast(dtype) }
+        Self { dtype, tensors: OnceLock::new(), ..self }
+    }
+
+    /// Whether the table is for so many rows of so many tokens.
+    pub(crate) fn fits(&self, batch: usize, tokens: usize) -> bool {
+        (batch, tokens) == (self.batch, self.tokens) && self.dtype == DType::F32
+    }
+
+    /// Turns the heads of `x` in place.
+    ///
+    /// # Shapes
+    ///
+    /// - x `[batch, tokens, heads, head_dim]`
+    pub(crate) fn rotate_tokens(&self, x: &mut [f32], heads: usize) {
+        let tokens = (self.batch * self.tokens).max(1);
+        rope(x, &self.cos, &self.sin, HeadLayout::by_token(heads, 2 * self.cos.len() / tokens));
+    }
+
+    /// Cosines and sines on the device.
+    fn tensors(&self) -> &[Tensor<4>; 2] {
+        self.tensors.get_or_init(|| {
+            let half = self.cos.len() / (self.batch * self.tokens).max(1);
+            // Both halves of a head turn by the same angles.
+            [&self.cos, &self.sin].map(|table| {
+                let twice: Vec<f32> = table.chunks(half.max(1)).flat_map(|row| [row, row].concat()).collect();
+                let shape = [self.batch, 1, self.tokens, 2 * half];
+                Tensor::<4>::from_data(TensorData::new(twice, shape), &self.device).cast(self.dtype)
+            })
+        })
     }
 
     /// Rotates queries or keys, in the type of the table; the output has the type of the input.
@@ -135,12 +178,28 @@ impl RotaryTable {
     ///
     /// - input and output `[batch, heads, tokens, head_dim]`
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, _, width] = x.dims();
+        let [batch, heads, tokens, width] = x.dims();
+        let rotated = match tokens {
+            _ if !self.fits(batch, tokens) => Err(x),
+            1 => ops::in_place("rope", x, |x| self.rotate_tokens(x, heads)),
+            _ => ops::in_place("rope", x, |x| {
+                let (size, layout) = ((tokens * width / 2).max(1), HeadLayout::by_head(heads, tokens, width));
+                let tables = self.cos.chunks(size).zip(self.sin.chunks(size));
+                for (x, (cos, sin)) in x.chunks_mut((heads * tokens * width).max(1)).zip(tables) {
+                    rope(x, cos, sin, layout);
+                }
+            }),
+        };
+        let x = match rotated {
+            Ok(rotated) => return rotated,
+            Err(x) => x,
+        };
+        let [cos, sin] = self.tensors();
         let dtype = x.dtype();
-        let x = x.cast(self.cos.dtype());
+        let x = x.cast(cos.dtype());
         let left = x.clone().narrow(3, 0, width / 2);
         let right = x.clone().narrow(3, width / 2, width / 2);
         let turned = Tensor::cat(vec![right.neg(), left], 3);
-        (x * self.cos.clone() + turned * self.sin.clone()).cast(dtype)
+        (x * cos.clone() + turned * sin.clone()).cast(dtype)
     }
 }

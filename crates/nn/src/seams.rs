@@ -31,7 +31,7 @@ pub trait Projector: Module + ModuleDisplay {
 }
 
 /// A decoder-only language model.
-pub trait CausalLm: Module + ModuleDisplay {
+pub trait CausalLm: Module + ModuleDisplay + Sync {
     /// # Shapes
     ///
     /// - ids `[batch, tokens]`

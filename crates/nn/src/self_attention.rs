@@ -2,12 +2,10 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
-use crate::attention::split_heads;
 use crate::linear::{Linear, LinearConfig};
+use crate::ops;
 
 /// Configuration of [`SelfAttention`].
 #[derive(Config, Debug)]
@@ -48,10 +46,9 @@ impl SelfAttention {
     /// - input and output `[batch, tokens, hidden]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let dims = x.dims();
-        let query = split_heads(self.q_proj.forward(x.clone()), self.heads);
-        let key = split_heads(self.k_proj.forward(x.clone()), self.heads);
-        let value = split_heads(self.v_proj.forward(x), self.heads);
-        let mixed = attention(query, key, value, None, None, AttentionModuleOptions::default());
-        self.out_proj.forward(mixed.swap_dims(1, 2).reshape(dims))
+        let [batch, tokens, hidden] = dims;
+        let qkv = [self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x)];
+        let mixed = ops::self_attention(qkv.map(|x| x.reshape([batch, tokens, self.heads, hidden / self.heads])));
+        self.out_proj.forward(mixed.reshape(dims))
     }
 }

@@ -2,6 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use safevlm_core::profile::stage;
+use safevlm_kernels::on_pool;
 use thiserror::Error;
 
 use crate::image_tokens::ImageTokens;
@@ -116,8 +118,9 @@ impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> 
         device: &Device,
     ) -> Result<VlmOutput, ImageCountError> {
         let embeddings = self.embed(sequences, visual.as_ref(), device)?;
-        let hidden = run(&self.language_model, embeddings, sequences, 0, cache, device);
-        let guard = visual.and_then(|visual| self.guard_logits(&hidden, sequences, visual, device));
+        let hidden = stage("prefill", device, || run(&self.language_model, embeddings, sequences, 0, cache, device));
+        let guard = visual
+            .and_then(|visual| stage("guard head", device, || self.guard_logits(&hidden, sequences, visual, device)));
         Ok(VlmOutput { hidden, guard })
     }
 
@@ -188,5 +191,5 @@ pub fn run<L: CausalLm>(
     let [_, tokens, _] = embeddings.dims();
     let positions = sequences.positions(start, start + tokens);
     let mask = sequences.mask(start, start + tokens, device);
-    language_model.forward(embeddings, &positions, &mask, cache)
+    on_pool(|| language_model.forward(embeddings, &positions, &mask, cache))
 }

@@ -21,6 +21,8 @@ pub struct GenerationConfig {
     pub seed: u64,
     /// Strings that end the answer and are not part of it.
     pub stop: Vec<String>,
+    /// Goes on to `max_new_tokens` whatever the model says: for measurements.
+    pub ignore_eos: bool,
 }
 
 impl Default for GenerationConfig {
@@ -33,6 +35,7 @@ impl Default for GenerationConfig {
             repetition_penalty: 1.0,
             seed: 0,
             stop: Vec::new(),
+            ignore_eos: false,
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Error {
     NoHeatmap { name: String, reason: String },
     #[error("the prompt is empty: ask something or show an image")]
     EmptyPrompt,
+    #[error("{id} is no token id of this model: its ids go from 0 to {}", vocabulary - 1)]
+    UnknownToken { id: u32, vocabulary: usize },
     #[error("the device failed while running ({0}): try `--device flex`")]
     Device(String),
     #[error(transparent)]

@@ -1,6 +1,7 @@
 //! Decoding: one token after another in each row, each seeing the cache of those before.
 
 use burn::tensor::{Device, Tensor};
+use safevlm_core::profile::stage;
 use safevlm_nn::{CausalLm, KvCache, Sampler, Sequences, vlm};
 use safevlm_text::{TextStream, TextTokenizer};
 
@@ -54,7 +55,7 @@ pub(crate) fn generate<L: CausalLm>(
         });
     }
     loop {
-        let mut logits = to_vec(language_model.logits(last))?;
+        let mut logits = stage("logits", device, || to_vec(language_model.logits(last)))?;
         let vocabulary = logits.len() / rows.len().max(1);
         let mut next = Vec::with_capacity(rows.len());
         for (at, (row, logits)) in rows.iter_mut().zip(logits.chunks_mut(vocabulary.max(1))).enumerate() {
@@ -69,7 +70,8 @@ pub(crate) fn generate<L: CausalLm>(
         sequences.push(&next);
         let start = sequences.tokens() - 1;
         let embeddings = language_model.embed(sequences.ids(start, device));
-        let hidden = vlm::run(language_model, embeddings, &sequences, start, Some(cache), device);
+        let hidden =
+            stage("decode", device, || vlm::run(language_model, embeddings, &sequences, start, Some(cache), device));
         last = last_state(hidden);
     }
     rows.into_iter().enumerate().map(|(at, row)| row.finish(&mut |text| on_text(at, text))).collect()

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Device;
+use safevlm_core::profile::stage;
 use safevlm_core::{Conversation, DeviceSpec, RgbImage, Verdict};
 use safevlm_family::{CONFIG_FILE, Family, Inputs, LoadOptions as WeightOptions, Loaded, eos_tokens, read_json};
-use safevlm_nn::{CausalLm, KvCache, Padding, VlmOutput};
+use safevlm_nn::{CausalLm, KvCache, Padding, VisionEncoder, VlmOutput};
 
 use crate::answer::{Answer, GenerationConfig, Timing};
 use crate::error::Error;
@@ -47,6 +48,7 @@ pub struct SafeVlm {
     spec: DeviceSpec,
     threshold: f32,
     eos: Vec<u32>,
+    weights: String,
     load_ms: f64,
 }
 
@@ -72,6 +74,7 @@ impl SafeVlm {
             spec,
             threshold: options.threshold,
             eos: eos_tokens(dir, &config)?,
+            weights: options.weights.dtype.to_string(),
             load_ms: millis(begin),
         })
     }
@@ -84,6 +87,11 @@ impl SafeVlm {
     /// The device it runs on.
     pub fn device(&self) -> &DeviceSpec {
         &self.spec
+    }
+
+    /// How the weights of the linear layers are kept: `f32`, `bf16`, `q8_0`, ...
+    pub fn weights(&self) -> &str {
+        &self.weights
     }
 
     /// Time that loading took, in milliseconds.
@@ -112,7 +120,8 @@ impl SafeVlm {
         let mut verdicts = Vec::with_capacity(images.len());
         for batch in images.chunks(GUARD_BATCH) {
             let rows = batch.iter().map(|image| guard_prompt(&loaded.family, image)).collect::<Result<_, _>>()?;
-            let inputs = loaded.family.inputs(rows, Padding::Right, batch, &self.device)?;
+            let inputs =
+                stage("preprocess", &self.device, || loaded.family.inputs(rows, Padding::Right, batch, &self.device))?;
             verdicts.extend(self.verdicts(loaded, prefill(loaded, &inputs, None, &self.device)?)?);
         }
         Ok(verdicts)
@@ -162,11 +171,47 @@ impl SafeVlm {
         let begin = Instant::now();
         let prompts =
             conversations.iter().map(|each| self.prompt(loaded, each, config)).collect::<Result<Vec<_>, _>>()?;
+        let images: Vec<Vec<&RgbImage>> =
+            conversations.iter().map(|each| each.images.iter().map(AsRef::as_ref).collect()).collect();
+        self.answer_with(loaded, begin, prompts, &images, config, on_text)
+    }
+
+    /// Continues rows of token ids, which may have any length that fits the context, as they are: without a
+    /// template, and without images.
+    ///
+    /// # Errors
+    ///
+    /// If a row is empty, does not fit the context or has an id that the model has not, a setting is out of
+    /// range, or the device fails.
+    pub fn complete(&self, rows: &[Vec<u32>], config: &GenerationConfig) -> Result<Vec<Answer>, Error> {
+        let images = vec![Vec::new(); rows.len()];
+        with_model!(&self.model, loaded => {
+            rows.iter().try_for_each(|row| self.check_prompt(loaded, row, config))?;
+            self.answer_with(loaded, Instant::now(), rows.to_vec(), &images, config, &mut |_, _| {})
+        })
+    }
+
+    /// The number of token ids that the model knows.
+    pub fn vocabulary(&self) -> usize {
+        with_model!(&self.model, loaded => loaded.vocabulary())
+    }
+
+    fn answer_with<F: Family>(
+        &self,
+        loaded: &Loaded<F>,
+        begin: Instant,
+        prompts: Vec<Vec<u32>>,
+        images: &[Vec<&RgbImage>],
+        config: &GenerationConfig,
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Result<Vec<Answer>, Error> {
         let context = loaded.context();
         let limits: Vec<usize> =
             prompts.iter().map(|prompt| config.max_new_tokens.min(context - prompt.len())).collect();
-        let images: Vec<&RgbImage> = conversations.iter().flat_map(|each| &each.images).map(AsRef::as_ref).collect();
-        let inputs = loaded.family.inputs(prompts.clone(), Padding::Left, &images, &self.device)?;
+        let pictures: Vec<&RgbImage> = images.iter().flatten().copied().collect();
+        let inputs = stage("preprocess", &self.device, || {
+            loaded.family.inputs(prompts.clone(), Padding::Left, &pictures, &self.device)
+        })?;
         let preprocess_ms = millis(begin);
 
         let begin = Instant::now();
@@ -178,7 +223,7 @@ impl SafeVlm {
         let mut verdicts = self.verdicts(loaded, output)?.into_iter();
         // A model without a guard gives no verdict, and each conversation takes those of its own images.
         let safety: Vec<Option<Verdict>> =
-            conversations.iter().map(|each| most_unsafe(verdicts.by_ref().take(each.images.len()))).collect();
+            images.iter().map(|own| most_unsafe(verdicts.by_ref().take(own.len()))).collect();
         let prefill_ms = millis(begin);
 
         let begin = Instant::now();
@@ -190,7 +235,7 @@ impl SafeVlm {
             &mut cache,
             config,
             &limits,
-            &self.eos,
+            if config.ignore_eos { &[] } else { &self.eos },
             &self.device,
             on_text,
         )?;
@@ -220,21 +265,35 @@ impl SafeVlm {
         conversation: &Conversation,
         config: &GenerationConfig,
     ) -> Result<Vec<u32>, Error> {
-        if config.max_new_tokens == 0 {
-            return Err(Error::NoTokens);
-        }
         if conversation.has_images() && loaded.family.image_token().is_none() {
             return Err(Error::NoVision { name: self.name.clone() });
         }
         let prompt = loaded.family.prompt(conversation)?;
-        let context = loaded.context();
+        self.check_prompt(loaded, &prompt, config)?;
+        Ok(prompt)
+    }
+
+    fn check_prompt<F: Family>(
+        &self,
+        loaded: &Loaded<F>,
+        prompt: &[u32],
+        config: &GenerationConfig,
+    ) -> Result<(), Error> {
+        let (context, vocabulary) = (loaded.context(), loaded.vocabulary());
+        if config.max_new_tokens == 0 {
+            return Err(Error::NoTokens);
+        }
         if prompt.is_empty() {
             return Err(Error::EmptyPrompt);
         }
         if prompt.len() >= context {
             return Err(Error::ContextLength { prompt: prompt.len(), context });
         }
-        Ok(prompt)
+        let image = loaded.family.image_token();
+        match prompt.iter().find(|id| **id as usize >= vocabulary && Some(**id) != image) {
+            Some(id) => Err(Error::UnknownToken { id: *id, vocabulary }),
+            None => Ok(()),
+        }
     }
 
     /// The verdicts in a prefill's output: none without a guard head or images.
@@ -254,7 +313,10 @@ fn prefill<F: Family>(
     cache: Option<&mut KvCache>,
     device: &Device,
 ) -> Result<VlmOutput, Error> {
-    let visual = inputs.pixels.clone().map(|pixels| loaded.model.visual_tokens(pixels));
+    let visual = inputs.pixels.clone().map(|pixels| {
+        let features = stage("vision encoder", device, || loaded.model.vision.encode(pixels));
+        stage("projector", device, || loaded.model.project(features))
+    });
     Ok(loaded.model.forward(&inputs.sequences, visual, cache, device)?)
 }
 

@@ -117,7 +117,7 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
                     scenes += examples.len();
                     // Rows of like length in one forward pass leave little padding.
                     examples.sort_by_key(Example::tokens);
-                    joint_step(&model, recipe, phase, &examples, &feed, &device)?
+                    joint_step(&model, recipe, phase, &examples, &processor, &device)?
                 }
             };
             if !sums.loss.is_finite() {
@@ -146,7 +146,12 @@ pub fn run_on(recipe: &Recipe, sets: &dyn Scenes, device: &DeviceSpec, progress:
 }
 
 /// The base model, imported first if it is one of the zoo and not yet there.
-fn load_base(base: &str, cache: &Cache, device: &Device, progress: bool) -> Result<Loaded<Processor>, TrainError> {
+pub(crate) fn load_base(
+    base: &str,
+    cache: &Cache,
+    device: &Device,
+    progress: bool,
+) -> Result<Loaded<Processor>, TrainError> {
     let dir = match registry::resolve(base) {
         Err(safevlm::Error::NotInstalled { name }) => registry::import(&name, cache, progress)?,
         found => found?,
@@ -181,24 +186,25 @@ fn ground_step(
 }
 
 /// Gradients of the joint loss, or of the guard's alone, accumulated over micro-batches.
-fn joint_step(
+pub(crate) fn joint_step(
     model: &SafeSmol,
     recipe: &Recipe,
     phase: &Phase,
     examples: &[Example],
-    feed: &Feed<'_>,
+    processor: &Processor,
     device: &Device,
 ) -> Result<(GradientsParams, Sums), TrainError> {
     let mut sums = Sums::default();
     let mut gradients = Accumulated::new();
+    let image_token = processor.image_token().unwrap_or_default();
     let parts: Vec<&[Example]> = examples.chunks(phase.micro_batch).collect();
-    let batches: Vec<Batch> = parts.iter().map(|part| Batch::new(part, feed.config.image_token, 0)).collect();
+    let batches: Vec<Batch> = parts.iter().map(|part| Batch::new(part, image_token, 0)).collect();
     // Every answer token and every label counts the same, whichever micro-batch it is in.
     let all_weights: f32 = batches.iter().flat_map(|batch| &batch.weights).sum();
     let all_labels: usize = batches.iter().map(|batch| batch.labels.len()).sum();
     for (part, batch) in parts.into_iter().zip(&batches) {
         let images: Vec<_> = part.iter().map(|example| &example.image).collect();
-        let features = model.vision.encode(feed.processor.pixels(&images, device)?);
+        let features = model.vision.encode(processor.pixels(&images, device)?);
         let mut losses = joint_loss(model, batch, features, device)?;
         sums.count(losses.guard_logits.as_ref(), &batch.labels)?;
         let weights: f32 = batch.weights.iter().sum();

@@ -12,6 +12,7 @@ mod log;
 mod loss;
 mod optimizer;
 mod recipe;
+mod timing;
 mod trainable;
 
 pub use batch::{Batch, Example, Turn};
@@ -21,4 +22,5 @@ pub use learner::{Summary, run, run_on};
 pub use loss::{Losses, joint_loss};
 pub use optimizer::{GroupedAdamW, learning_rate};
 pub use recipe::{LoraRecipe, Phase, Recipe, Stage};
+pub use timing::time_steps;
 pub use trainable::{Trainable, parameter_paths};

@@ -4,6 +4,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use safevlm_nn::ops::channel_affine;
 use safevlm_nn::{ImageTokens, Linear, LinearConfig, VisionEncoder};
 
 use crate::config::{BATCH_NORM_EPSILON, EfficientNetConfig};
@@ -68,7 +69,7 @@ impl EfficientNet {
     ///   `[batch, 112, 14, 14]`
     pub fn forward_until(&self, pixels: Tensor<4>, cut: usize) -> Tensor<4> {
         let pixels = pixels.cast(self.conv_stem.weight.val().dtype());
-        let stem = relu6(self.conv_stem.forward(pixels));
+        let stem = self.conv_stem.forward_cut(pixels);
         self.blocks.iter().take(cut).fold(stem, |x, block| block.forward(x))
     }
 
@@ -80,7 +81,7 @@ impl EfficientNet {
     /// - output as of [`forward_features`](Self::forward_features)
     pub fn forward_from(&self, map: Tensor<4>, cut: usize) -> Tensor<4> {
         let x = self.blocks.iter().skip(cut).fold(map, |x, block| block.forward(x));
-        relu6(self.conv_head.forward(x))
+        self.conv_head.forward_cut(x)
     }
 
     /// Logits of the ImageNet classifier; of a network without one, the mean features.
@@ -151,21 +152,16 @@ impl InvertedResidual {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let skip = self.residual.then(|| x.clone());
         let x = match &self.expand_conv {
-            Some(expand) => relu6(expand.forward(x)),
+            Some(expand) => expand.forward_cut(x),
             None => x,
         };
-        let x = relu6(self.depthwise_conv.forward(x));
+        let x = self.depthwise_conv.forward_cut(x);
         let x = self.project_conv.forward(x);
         match skip {
             Some(skip) => x + skip,
             None => x,
         }
     }
-}
-
-/// `min(max(x, 0), 6)`.
-fn relu6(x: Tensor<4>) -> Tensor<4> {
-    x.clamp(0.0, 6.0)
 }
 
 /// Which input channels an output channel sees.
@@ -213,12 +209,21 @@ impl ConvNorm {
     /// - input `[batch, in, height, width]`
     /// - output `[batch, out, height / stride, width / stride]`, sides rounded up
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.norm.forward(self.convolve(x), None)
+    }
+
+    /// [`forward`](Self::forward), cut off below 0 and above 6.
+    fn forward_cut(&self, x: Tensor<4>) -> Tensor<4> {
+        self.norm.forward(self.convolve(x), Some([0.0, 6.0]))
+    }
+
+    fn convolve(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let padding = [height, width].map(|side| same_padding(side, kernel, self.stride));
         let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups);
-        self.norm.forward(conv2d(x, weight, None, options))
+        conv2d(x, weight, None, options)
     }
 }
 
@@ -254,15 +259,24 @@ impl BatchNorm {
         }
     }
 
+    /// With `cut`, nothing is below its first and above its second number.
+    ///
     /// # Shapes
     ///
     /// - input and output `[batch, channels, height, width]`
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, cut: Option<[f32; 2]>) -> Tensor<4> {
         let deviation = (self.running_var.val().detach() + BATCH_NORM_EPSILON).sqrt();
         let scale = self.weight.val() / deviation;
         let shift = self.bias.val() - self.running_mean.val().detach() * scale.clone();
         let [channels] = scale.dims();
-        x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
+        channel_affine(x, &scale, &shift, cut).unwrap_or_else(|x| {
+            let [scale, shift] = [scale, shift].map(|of_channel| of_channel.reshape([1, channels, 1, 1]));
+            let x = x * scale + shift;
+            match cut {
+                Some([least, most]) => x.clamp(least, most),
+                None => x,
+            }
+        })
     }
 }
 

@@ -1,9 +1,8 @@
 //! The modules, in the order in which the data meets them.
 
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use safevlm_nn::ops::{product, self_attention};
 use safevlm_nn::rope::RotaryTable;
 use safevlm_nn::{
     Activation, GatedMlp, GatedMlpConfig, ImageTokens, Linear, LinearConfig, PatchGrid, RmsNorm, RmsNormConfig, Rotary,
@@ -231,7 +230,7 @@ impl PatchEmbed {
     pub fn forward(&self, patches: Tensor<2>) -> Tensor<2> {
         let weight = self.proj.weight.val();
         let [hidden, ..] = weight.dims();
-        patches.cast(weight.dtype()).matmul(weight.reshape([hidden, self.values()]).transpose())
+        product(patches.cast(weight.dtype()), weight.reshape([hidden, self.values()]))
     }
 
     /// Number of values in a flattened patch.
@@ -272,11 +271,10 @@ impl VisionAttention {
         for run in stretches {
             let of_run = |x: &Tensor<4>| {
                 let rows = x.clone().narrow(0, start, run.length * run.count);
-                rows.reshape([run.count, run.length, self.heads, hidden / self.heads]).swap_dims(1, 2)
+                rows.reshape([run.count, run.length, self.heads, hidden / self.heads])
             };
-            let options = AttentionModuleOptions::default();
-            let out = attention(of_run(&query), of_run(&key), of_run(&value), None, None, options);
-            mixed.push(out.swap_dims(1, 2).reshape([run.length * run.count, hidden]));
+            let out = self_attention([&query, &key, &value].map(of_run));
+            mixed.push(out.reshape([run.length * run.count, hidden]));
             start += run.length * run.count;
         }
         self.proj.forward_2d(Tensor::cat(mixed, 0))

@@ -1,0 +1,175 @@
+//! How long the dense kernels take: `cargo run --release -p safevlm-kernels --example dense [name]`.
+//!
+//! Times are the best of some runs, in milliseconds. `RAYON_NUM_THREADS` and `SAFEVLM_SIMD` choose threads and level.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use safevlm_kernels::activation::*;
+use safevlm_kernels::attention::{Attention, Heads, Order, attention};
+use safevlm_kernels::linear::linear;
+use safevlm_kernels::norm::{add_rms_norm, layer_norm_into, rms_norm_into};
+use safevlm_kernels::rope::{HeadLayout, rope};
+use safevlm_kernels::softmax::softmax;
+
+/// Runs for a fifth of a second at least.
+fn best_ms(mut run: impl FnMut()) -> f64 {
+    let begin = Instant::now();
+    let mut best = f64::INFINITY;
+    let mut runs = 0;
+    while runs < 5 || begin.elapsed().as_millis() < 200 {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64() * 1e3);
+        runs += 1;
+    }
+    best
+}
+
+/// Prints a kernel's time, if its name has `filter` in it; `amount` is in values read or written, or in operations.
+fn report(filter: &str, name: &str, amount: usize, unit: &str, run: impl FnMut()) {
+    if name.contains(filter) {
+        let ms = best_ms(run);
+        let per_second = amount as f64 / ms / 1e6 * if unit == "GB/s" { 4.0 } else { 1.0 };
+        println!("{name:36} {ms:9.3} ms {per_second:8.1} {unit}");
+    }
+}
+
+fn values(len: usize) -> Vec<f32> {
+    (0..len).map(|i| (i as f32 * 0.7).sin() * 3.0).collect()
+}
+
+/// On all threads, so that it takes as little of the time as it can.
+fn copy(from: &[f32], to: &mut [f32]) {
+    to.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16)).for_each(|(to, from)| to.copy_from_slice(from));
+}
+
+fn elementwise(filter: &str) {
+    let len = 576 * 4096;
+    let (x, mut y) = (values(len), values(len));
+    let functions = [
+        ("gelu", gelu as fn(&mut [f32])),
+        ("gelu_tanh", gelu_tanh),
+        ("quick_gelu", quick_gelu),
+        ("silu", silu),
+        ("sigmoid", sigmoid),
+        ("tanh", tanh),
+        ("exp", exp),
+    ];
+    for (name, function) in functions {
+        // From the same values each time: what is computed of its own output soon ends in denormal numbers.
+        report(filter, &format!("copy + {name} 576x4096"), 4 * len, "GB/s", || {
+            copy(&x, &mut y);
+            function(black_box(&mut y));
+        });
+    }
+    report(filter, "copy 576x4096", 2 * len, "GB/s", || copy(black_box(&x), black_box(&mut y)));
+    report(filter, "copy + silu_mul 576x4096", 5 * len, "GB/s", || {
+        copy(&x, &mut y);
+        silu_mul(black_box(&mut y), &x);
+    });
+    report(filter, "copy + gelu_backward 576x4096", 5 * len, "GB/s", || {
+        copy(&x, &mut y);
+        gelu_backward(&x, black_box(&mut y));
+    });
+    report(filter, "copy + silu_backward 576x4096", 5 * len, "GB/s", || {
+        copy(&x, &mut y);
+        silu_backward(&x, black_box(&mut y));
+    });
+    report(filter, "silu 1x1536", 2 * 1536, "GB/s", || silu(black_box(&mut y[..1536])));
+}
+
+fn rows(filter: &str) {
+    let (rows, width) = (576, 1024);
+    let (x, mut y, mut out) = (values(rows * width), values(rows * width), vec![0.0; rows * width]);
+    let weight = values(width);
+    report(filter, "rms_norm 576x1024", 2 * x.len(), "GB/s", || {
+        rms_norm_into(&x, &weight, 1e-5, false, black_box(&mut out))
+    });
+    report(filter, "layer_norm 576x1024", 2 * x.len(), "GB/s", || {
+        layer_norm_into(&x, &weight, &weight, 1e-5, black_box(&mut out));
+    });
+    y.fill(0.0);
+    report(filter, "add_rms_norm 576x1024", 4 * x.len(), "GB/s", || {
+        add_rms_norm(&mut y, &x, &weight, 1e-5, false, black_box(&mut out));
+    });
+    let (cos, sin) = (vec![0.6; 2048 * 32], vec![0.8; 2048 * 32]);
+    let mut heads = values(2048 * 9 * 64);
+    let amount = 2 * heads.len();
+    report(filter, "rope 2048x9x64", amount, "GB/s", || {
+        rope(black_box(&mut heads), &cos, &sin, HeadLayout::by_token(9, 64))
+    });
+    let scores = values(16 * 577 * 577);
+    let mut out = scores.clone();
+    report(filter, "copy + softmax 16x577x577", 4 * scores.len(), "GB/s", || {
+        copy(&scores, &mut out);
+        softmax(black_box(&mut out), 577);
+    });
+}
+
+fn heads(filter: &str) {
+    let order = |keys: usize, queries: usize| Order::Causal { past: keys - queries };
+    let cases = [
+        ("attention 16 x 577 x 64", 577, 577, 16, 16, 64, Order::Both),
+        ("attention 16 x 1024 x 80", 1024, 1024, 16, 16, 80, Order::Both),
+        ("attention 16 x 729 x 72", 729, 729, 16, 16, 72, Order::Both),
+        ("attention 9/3 x 256 x 64 causal", 256, 256, 9, 3, 64, order(256, 256)),
+        ("attention 9/3 x 2048 x 64 causal", 2048, 2048, 9, 3, 64, order(2048, 2048)),
+        ("attention 14/2 x 2048 x 64 causal", 2048, 2048, 14, 2, 64, order(2048, 2048)),
+        ("attention 4/1 x 1024 x 256 causal", 1024, 1024, 4, 1, 256, order(1024, 1024)),
+        ("decode 9/3 x 2048 x 64", 1, 2048, 9, 3, 64, Order::Both),
+        ("decode 14/2 x 2048 x 64", 1, 2048, 14, 2, 64, Order::Both),
+        ("decode 16/16 x 2048 x 64", 1, 2048, 16, 16, 64, Order::Both),
+        ("decode 9/3 x 300 x 64", 1, 300, 9, 3, 64, Order::Both),
+        ("decode 8/1 x 1024 x 256", 1, 1024, 8, 1, 256, Order::Both),
+    ];
+    for (name, queries, keys, heads, kv_heads, head_dim, order) in cases {
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let shape = Attention { batch: 1, queries, keys, heads, kv_heads, head_dim, scale, order, hidden: None };
+        let (q, k, v) = (
+            values(queries * heads * head_dim),
+            values(keys * kv_heads * head_dim),
+            values(keys * kv_heads * head_dim),
+        );
+        let mut out = vec![0.0; q.len()];
+        let (q, k, v) = (
+            Heads::by_token(&q, queries, heads, head_dim),
+            Heads::by_head(&k, kv_heads, keys, head_dim),
+            Heads::by_head(&v, kv_heads, keys, head_dim),
+        );
+        let run = || attention(&shape, q, k, v, black_box(&mut out));
+        match queries {
+            1 => report(filter, name, 2 * keys * kv_heads * head_dim, "GB/s", run),
+            _ => {
+                let seen = if order == Order::Both { queries * keys } else { queries * (queries + 1) / 2 };
+                report(filter, name, 4 * heads * seen * head_dim, "GFLOP/s", run);
+            }
+        }
+    }
+}
+
+fn products(filter: &str) {
+    for (inputs, outputs) in [(576, 576), (576, 1536), (1536, 576), (1024, 4096), (576, 49152)] {
+        let weight = values(inputs * outputs);
+        for rows in [1, 4, 8, 16, 50, 256, 576] {
+            let x = values(rows * inputs);
+            let mut y = vec![0.0; rows * outputs];
+            let run = || linear(&x, &weight, inputs, black_box(&mut y));
+            let name = format!("linear {rows} x {inputs} x {outputs}");
+            match rows {
+                1 => report(filter, &name, inputs * outputs, "GB/s", run),
+                _ => report(filter, &name, 2 * rows * inputs * outputs, "GFLOP/s", run),
+            }
+        }
+    }
+}
+
+fn main() {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    println!("level {}, {} threads", safevlm_kernels::level().name(), rayon::current_num_threads());
+    elementwise(&filter);
+    rows(&filter);
+    heads(&filter);
+    products(&filter);
+}

@@ -1,0 +1,171 @@
+//! What this project computes itself where a tensor lies in main memory: the seam between Burn's tensors and the
+//! slices of `safevlm_kernels`. On every other device, and where gradients are kept, Burn's operations compute.
+#![allow(clippy::result_large_err, reason = "a tensor that cannot be used is given back")]
+
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Tensor, module};
+use safevlm_core::host::{self, HostTensor};
+use safevlm_core::profile::{Work, operation};
+use safevlm_kernels as kernels;
+use safevlm_kernels::attention::{Attention, Heads, Order};
+use safevlm_kernels::linear::linear;
+
+const F32: f64 = 4.0;
+
+/// Changes the values of `x` in place; gives `x` back where they are not at hand.
+///
+/// # Errors
+///
+/// `x` as it was.
+pub(crate) fn in_place<const D: usize>(
+    name: &'static str,
+    x: Tensor<D>,
+    change: impl FnOnce(&mut [f32]),
+) -> Result<Tensor<D>, Tensor<D>> {
+    let (shape, device) = (x.dims(), x.device());
+    let mut values = host::take(x)?;
+    let count = values.len();
+    operation(name, || moves(2 * count), || change(&mut values));
+    Ok(host::tensor(values, shape, &device))
+}
+
+/// Changes the values of `x` in place with those of `y`, which has as many.
+///
+/// # Errors
+///
+/// Both as they were.
+pub(crate) fn in_place_with<const D: usize>(
+    name: &'static str,
+    x: Tensor<D>,
+    y: Tensor<D>,
+    change: impl FnOnce(&mut [f32], &[f32]),
+) -> Result<Tensor<D>, (Tensor<D>, Tensor<D>)> {
+    let Some(others) = HostTensor::of(&y) else { return Err((x, y)) };
+    let (shape, device) = (x.dims(), x.device());
+    let mut values = match host::take(x) {
+        Ok(values) => values,
+        Err(x) => return Err((x, y)),
+    };
+    let count = values.len();
+    operation(name, || moves(3 * count), || change(&mut values, others.values()));
+    Ok(host::tensor(values, shape, &device))
+}
+
+/// A tensor of the shape of `x` made from the values of `x` and of `weights`, which are left alone; none where they
+/// are not at hand.
+pub(crate) fn made_of<const D: usize, const N: usize>(
+    name: &'static str,
+    x: &Tensor<D>,
+    weights: [&Tensor<1>; N],
+    make: impl FnOnce(&[f32], [&[f32]; N], &mut [f32]),
+) -> Option<Tensor<D>> {
+    let values = HostTensor::of(x)?;
+    let weights: Vec<HostTensor> = weights.into_iter().map(HostTensor::of).collect::<Option<_>>()?;
+    let weights: [&[f32]; N] = std::array::from_fn(|nth| weights[nth].values());
+    let count = values.values().len();
+    let mut out = vec![0.0; count];
+    operation(name, || moves(2 * count), || make(values.values(), weights, &mut out));
+    Some(host::tensor(out, x.dims(), &x.device()))
+}
+
+/// `x · Wᵀ`
+///
+/// # Shapes
+///
+/// - x `[rows, inputs]`, weight `[outputs, inputs]`, output `[rows, outputs]`
+pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let ([rows, inputs], [outputs, weights], device) = (x.dims(), weight.dims(), x.device());
+    let (Some(values), Some(weights), true) = (HostTensor::of(&x), HostTensor::of(&weight), inputs == weights) else {
+        return x.matmul(weight.transpose());
+    };
+    let work = || Work {
+        flops: 2.0 * (rows * inputs * outputs) as f64,
+        bytes: F32 * (rows * inputs + inputs * outputs + rows * outputs) as f64,
+    };
+    let mut out = vec![0.0; rows * outputs];
+    operation("linear", work, || linear(values.values(), weights.values(), inputs, &mut out));
+    host::tensor(out, [rows, outputs], &device)
+}
+
+/// Each channel scaled, shifted and cut off, in place; gives `x` back where its values are not at hand.
+///
+/// # Shapes
+///
+/// - x `[batch, channels, height, width]`, scale and shift `[channels]`
+///
+/// # Errors
+///
+/// `x` as it was.
+pub fn channel_affine(
+    x: Tensor<4>,
+    scale: &Tensor<1>,
+    shift: &Tensor<1>,
+    cut: Option<[f32; 2]>,
+) -> Result<Tensor<4>, Tensor<4>> {
+    let [_, _, height, width] = x.dims();
+    let (Some(scale), Some(shift)) = (HostTensor::of(scale), HostTensor::of(shift)) else { return Err(x) };
+    let cut = cut.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+    in_place("batch norm", x, |x| {
+        kernels::affine::channel_affine(x, height * width, scale.values(), shift.values(), cut);
+    })
+}
+
+/// The values of a plain tensor.
+///
+/// # Panics
+///
+/// If it is not plain, which is a mistake of the caller.
+pub(crate) fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    host::take(x).unwrap_or_else(|x| panic!("a tensor of {:?} is not plainly in main memory", x.dtype()))
+}
+
+/// Attention over heads in main memory.
+///
+/// # Shapes
+///
+/// - output `[batch, queries, heads, head_dim]`
+pub(crate) fn attention(shape: &Attention<'_>, query: Heads<'_>, key: Heads<'_>, value: Heads<'_>) -> Vec<f32> {
+    let Attention { batch, queries, keys, heads, kv_heads, head_dim, .. } = *shape;
+    let mut out = vec![0.0; batch * queries * heads * head_dim];
+    let work = || Work {
+        // What is hidden counts too.
+        flops: 4.0 * (batch * queries * keys * heads * head_dim) as f64,
+        bytes: F32 * (2 * batch * head_dim * (queries * heads + keys * kv_heads)) as f64,
+    };
+    operation("attention", work, || kernels::attention::attention(shape, query, key, value, &mut out));
+    out
+}
+
+/// Attention in which every token sees every other of its row.
+///
+/// # Shapes
+///
+/// - queries, keys, values and output `[rows, tokens, heads, head_dim]`
+pub fn self_attention(qkv: [Tensor<4>; 3]) -> Tensor<4> {
+    let dims = qkv[0].dims();
+    let [batch, tokens, heads, head_dim] = dims;
+    let device = qkv[0].device();
+    if !host::is_plain(&qkv[0]) {
+        let [query, key, value] = qkv.map(|x| x.swap_dims(1, 2));
+        return module::attention(query, key, value, None, None, AttentionModuleOptions::default()).swap_dims(1, 2);
+    }
+    let shape = Attention {
+        batch,
+        queries: tokens,
+        keys: tokens,
+        heads,
+        kv_heads: heads,
+        head_dim,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        order: Order::Both,
+        hidden: None,
+    };
+    let qkv = qkv.map(values);
+    let [query, key, value] = qkv.each_ref().map(|x| Heads::by_token(x, tokens, heads, head_dim));
+    host::tensor(attention(&shape, query, key, value), dims, &device)
+}
+
+/// The work of touching so many values.
+fn moves(values: usize) -> Work {
+    Work { flops: 0.0, bytes: F32 * values as f64 }
+}
