@@ -51,7 +51,7 @@ fn assert_chunks_are_whole<F: Family>(model: &Checkpoint<F>, inputs: &Inputs<F>,
     let mut ends = vec![outside[0], outside[outside.len() / 2], row.len() - 1, row.len()];
     ends.sort_unstable();
     ends.dedup();
-    let visual = inputs.pixels.clone().map(|pixels| model.model.visual_tokens(pixels));
+    let visual = inputs.pixels.clone().map(|pixels| model.model.visual_tokens(pixels, &model.device));
     let embeddings = model.model.embed(&inputs.sequences, visual.as_ref(), &model.device).unwrap();
     let language_model = &model.model.language_model;
     let mut cache = language_model.new_cache(1, row.len(), &model.device);

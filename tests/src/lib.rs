@@ -66,7 +66,7 @@ impl<F: Family> Checkpoint<F> {
 
     /// The graph's outputs.
     pub fn forward(&self, inputs: &Inputs<F>) -> VlmOutput {
-        let visual = inputs.pixels.clone().map(|pixels| self.model.visual_tokens(pixels));
+        let visual = inputs.pixels.clone().map(|pixels| self.model.visual_tokens(pixels, &self.device));
         self.model.forward(&inputs.sequences, visual, None, &self.device).unwrap()
     }
 

@@ -94,7 +94,7 @@ where
         let inputs = model.inputs(&case.conversation);
         assert_eq!(inputs.sequences.row(0), case.prompt, "the prompt of case {nth} of {}", dir.display());
         check("pixels", inputs.pixels.as_ref().map(PixelValues::values));
-        let visual = inputs.pixels.clone().map(|pixels| model.model.visual_tokens(pixels));
+        let visual = inputs.pixels.clone().map(|pixels| model.model.visual_tokens(pixels, &model.device));
         check("visual_tokens", visual.map(|visual| values(visual.states())));
         let output = model.forward(&inputs);
         check("hidden", Some(values(output.hidden.clone())));
@@ -185,7 +185,7 @@ fn maps_are_of_tokens<F: Family>(dir: &Path) {
         assert_close(&what, &probabilities(&map.verdict), &probabilities(alone), 1e-5);
 
         let inputs = model.inputs(&Conversation::new().user("", [Arc::new(image.clone())]));
-        let visual = model.model.visual_tokens(inputs.pixels.clone().unwrap());
+        let visual = model.model.visual_tokens(inputs.pixels.clone().unwrap(), &model.device);
         assert_eq!(map.grid.tokens(), visual.counts()[0], "{what}");
         let states = match guard.input() {
             GuardInput::Projector => visual.states(),

@@ -1,6 +1,9 @@
 //! Keys and values of the tokens seen so far, written in place.
 
 use burn::tensor::{Device, Tensor};
+use safevlm_core::host;
+
+use crate::ops;
 
 /// The cache of one layer, `[batch, kv_heads, capacity, head_dim]` each.
 #[derive(Debug, Default)]
@@ -68,7 +71,10 @@ impl KvCache {
         let empty = |new: &Tensor<4>| Tensor::zeros(shape, (&self.device, new.dtype()));
         let (old_keys, old_values) = match std::mem::take(&mut self.layers[layer]) {
             LayerCache::Tensors(both) => (*both).into(),
-            _ => (empty(&keys), empty(&values)),
+            LayerCache::Host { keys, values } => {
+                (host::tensor(keys, shape, &self.device), host::tensor(values, shape, &self.device))
+            }
+            LayerCache::Empty => (empty(&keys), empty(&values)),
         };
         let (all_keys, seen_keys) = write(old_keys, keys, start);
         let (all_values, seen_values) = write(old_values, values, start);
@@ -84,15 +90,20 @@ impl KvCache {
     /// - output `[batch, kv_heads, capacity, head_dim]`, of which `len + tokens` hold something
     pub(crate) fn append_on_host(&mut self, layer: usize, new_keys: &[f32], new_values: &[f32]) -> (&[f32], &[f32]) {
         let (shape, start) = (self.shape, self.len);
+        let empty = || vec![0.0; shape.iter().product()];
+        let (mut keys, mut values) = match std::mem::take(&mut self.layers[layer]) {
+            LayerCache::Host { keys, values } => (keys, values),
+            LayerCache::Tensors(both) => (*both).map(ops::values).into(),
+            LayerCache::Empty => (empty(), empty()),
+        };
+        write_on_host(&mut keys, new_keys, shape, start);
+        write_on_host(&mut values, new_values, shape, start);
         let slot = &mut self.layers[layer];
-        if !matches!(slot, LayerCache::Host { .. }) {
-            let empty = || vec![0.0; shape.iter().product()];
-            *slot = LayerCache::Host { keys: empty(), values: empty() };
+        *slot = LayerCache::Host { keys, values };
+        match slot {
+            LayerCache::Host { keys, values } => (keys, values),
+            _ => unreachable!("it was written just now"),
         }
-        let LayerCache::Host { keys, values } = slot else { return (&[], &[]) };
-        write_on_host(keys, new_keys, shape, start);
-        write_on_host(values, new_values, shape, start);
-        (keys, values)
     }
 
     /// Counts `tokens` new tokens as held.
@@ -117,5 +128,25 @@ fn write_on_host(old: &mut [f32], new: &[f32], [batch, heads, capacity, width]: 
         let (row, token, nth) = (at / heads / tokens, at / heads % tokens, at % heads);
         let place = ((row * heads + nth) * capacity + start + token) * width;
         old[place..place + width].copy_from_slice(head);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_in_one_way_is_there_in_the_other() {
+        let device = Device::flex();
+        let tokens = |values: [f32; 2]| Tensor::<4>::from_data([[[[values[0]]], [[values[1]]]]], &device);
+        let mut cache = KvCache::new(1, 1, 2, 3, 1, &device);
+        cache.append_on_host(0, &[1.0, 2.0], &[3.0, 4.0]);
+        cache.advance(1);
+        let (keys, _) = cache.append(0, tokens([5.0, 6.0]), tokens([7.0, 8.0]));
+        assert_eq!(ops::values(keys), [1.0, 5.0, 2.0, 6.0]);
+        cache.advance(1);
+        let (keys, values) = cache.append_on_host(0, &[9.0, 10.0], &[11.0, 12.0]);
+        assert_eq!(keys, [1.0, 5.0, 9.0, 2.0, 6.0, 10.0]);
+        assert_eq!(values, [3.0, 7.0, 11.0, 4.0, 8.0, 12.0]);
     }
 }

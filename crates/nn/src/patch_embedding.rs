@@ -4,6 +4,8 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::ops;
+
 /// Configuration of a [`PatchEmbedding`].
 #[derive(Config, Debug)]
 pub struct PatchEmbeddingConfig {
@@ -56,7 +58,7 @@ impl PatchEmbedding {
             .reshape([images, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5]) // [images, rows, columns, channels, patch, patch]
             .reshape([images * rows * columns, values]);
-        let tokens = patches.matmul(weight.reshape([hidden, values]).transpose());
+        let tokens = ops::product(patches, weight.reshape([hidden, values]));
         let tokens = match &self.bias {
             Some(bias) => tokens + bias.val().unsqueeze::<2>(),
             None => tokens,

@@ -50,8 +50,9 @@ impl<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead> Vlm<V, P, L, G> 
     /// # Shapes
     ///
     /// - output `[visual tokens of all images, hidden]`
-    pub fn visual_tokens(&self, pixels: V::Pixels) -> ImageTokens {
-        self.project(self.vision.encode(pixels))
+    pub fn visual_tokens(&self, pixels: V::Pixels, device: &Device) -> ImageTokens {
+        let features = stage("vision encoder", device, || self.vision.encode(pixels));
+        stage("projector", device, || self.project(features))
     }
 
     /// [`visual_tokens`](Self::visual_tokens) of features that have been encoded before.

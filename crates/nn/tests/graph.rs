@@ -123,7 +123,7 @@ fn visual_tokens_take_their_places() {
     let (model, device) = (toy(), device());
     let rows = vec![vec![1, IMAGE, IMAGE, 2, IMAGE, IMAGE], vec![3, IMAGE, IMAGE]];
     let rows = Sequences::new(rows, Some(IMAGE), 0, Padding::Left);
-    let visual = model.visual_tokens(pixels(&[(5.0, 6.0), (7.0, 8.0), (9.0, 2.0)]));
+    let visual = model.visual_tokens(pixels(&[(5.0, 6.0), (7.0, 8.0), (9.0, 2.0)]), &device);
     assert_eq!((visual.states().dims(), visual.counts()), ([6, 2], &[2, 2, 2][..]));
     let output = model.forward(&rows, Some(visual), None, &device).unwrap();
     assert_eq!(output.hidden.dims(), [2, 6, 2]);
@@ -139,13 +139,13 @@ fn one_image_a_row_is_classified_as_alone() {
     let (model, device) = (toy(), device());
     let rows = vec![vec![IMAGE, IMAGE, 1], vec![2, 3, IMAGE, IMAGE]];
     let rows = Sequences::new(rows, Some(IMAGE), 0, Padding::Right);
-    let visual = model.visual_tokens(pixels(&[(1.0, 2.0), (3.0, 4.0)]));
+    let visual = model.visual_tokens(pixels(&[(1.0, 2.0), (3.0, 4.0)]), &device);
     let guard = model.forward(&rows, Some(visual), None, &device).unwrap().guard.unwrap();
     assert_eq!(values(guard), [3.0, -3.0, 7.0, -7.0]);
 
     // Rows without an image have no verdict, and do not shift the others'.
     let rows = Sequences::new(vec![vec![1, 2], vec![IMAGE, IMAGE]], Some(IMAGE), 0, Padding::Right);
-    let visual = model.visual_tokens(pixels(&[(3.0, 4.0)]));
+    let visual = model.visual_tokens(pixels(&[(3.0, 4.0)]), &device);
     let guard = model.forward(&rows, Some(visual), None, &device).unwrap().guard.unwrap();
     assert_eq!(values(guard), [7.0, -7.0]);
 }
@@ -166,7 +166,7 @@ fn a_guard_may_look_at_the_projectors_tokens() {
     let (mut model, device) = (toy(), device());
     model.guard = Some(Total { meta_token: None, input: GuardInput::Projector });
     let rows = Sequences::single(vec![1, IMAGE, IMAGE], Some(IMAGE));
-    let visual = model.visual_tokens(pixels(&[(1.0, 2.0)]));
+    let visual = model.visual_tokens(pixels(&[(1.0, 2.0)]), &device);
     // What the language model makes of them does not count.
     let hidden = Tensor::zeros([1, 3, 2], &device);
     assert_eq!(values(model.guard_logits(&hidden, &rows, visual, &device).unwrap()), [3.0, -3.0]);
@@ -177,7 +177,7 @@ fn a_meta_token_stands_behind_each_image() {
     let (mut model, device) = (toy(), device());
     let token = Param::from_tensor(Tensor::from_data([[100.0, 200.0]], &device));
     model.guard = Some(Total { meta_token: Some(token), input: GuardInput::HiddenStates });
-    let visual = model.visual_tokens(pixels(&[(5.0, 6.0), (7.0, 8.0)]));
+    let visual = model.visual_tokens(pixels(&[(5.0, 6.0), (7.0, 8.0)]), &device);
     assert_eq!(visual.counts(), [3, 3]);
     let rows = Sequences::single(vec![IMAGE, IMAGE, IMAGE, 1, IMAGE, IMAGE, IMAGE], Some(IMAGE));
     let output = model.forward(&rows, Some(visual), None, &device).unwrap();
@@ -195,14 +195,14 @@ fn without_images_or_guard_there_is_no_verdict() {
     assert!(output.guard.is_none());
     model.guard = None;
     let rows = Sequences::single(vec![IMAGE, IMAGE], Some(IMAGE));
-    let visual = model.visual_tokens(pixels(&[(1.0, 1.0)]));
+    let visual = model.visual_tokens(pixels(&[(1.0, 1.0)]), &device);
     assert!(model.forward(&rows, Some(visual), None, &device).unwrap().guard.is_none());
 }
 
 #[test]
 fn images_and_placeholders_must_be_equally_many() {
     let (model, device) = (toy(), device());
-    let visual = |images: &[(f32, f32)]| Some(model.visual_tokens(pixels(images)));
+    let visual = |images: &[(f32, f32)]| Some(model.visual_tokens(pixels(images), &device));
     let one = (1.0, 1.0);
     for (row, visual, counts) in [
         (vec![IMAGE, IMAGE, 1], None, "2 visual tokens but the images give 0"),

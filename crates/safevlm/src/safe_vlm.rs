@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use safevlm_core::profile::stage;
 use safevlm_core::{Conversation, DeviceSpec, RgbImage, Verdict};
 use safevlm_family::{CONFIG_FILE, Family, Inputs, LoadOptions as WeightOptions, Loaded, eos_tokens, read_json};
-use safevlm_nn::{CausalLm, KvCache, Padding, VisionEncoder, VlmOutput};
+use safevlm_nn::{CausalLm, KvCache, Padding, VlmOutput};
 
 use crate::answer::{Answer, GenerationConfig, Timing};
 use crate::error::Error;
@@ -89,7 +89,7 @@ impl SafeVlm {
         &self.spec
     }
 
-    /// How the weights of the linear layers are kept: `f32`, `bf16`, `q8_0`, ...
+    /// The type of the weights: `f32`, `f16` or `bf16`.
     pub fn weights(&self) -> &str {
         &self.weights
     }
@@ -184,6 +184,9 @@ impl SafeVlm {
     /// If a row is empty, does not fit the context or has an id that the model has not, a setting is out of
     /// range, or the device fails.
     pub fn complete(&self, rows: &[Vec<u32>], config: &GenerationConfig) -> Result<Vec<Answer>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let images = vec![Vec::new(); rows.len()];
         with_model!(&self.model, loaded => {
             rows.iter().try_for_each(|row| self.check_prompt(loaded, row, config))?;
@@ -313,10 +316,7 @@ fn prefill<F: Family>(
     cache: Option<&mut KvCache>,
     device: &Device,
 ) -> Result<VlmOutput, Error> {
-    let visual = inputs.pixels.clone().map(|pixels| {
-        let features = stage("vision encoder", device, || loaded.model.vision.encode(pixels));
-        stage("projector", device, || loaded.model.project(features))
-    });
+    let visual = inputs.pixels.clone().map(|pixels| loaded.model.visual_tokens(pixels, device));
     Ok(loaded.model.forward(&inputs.sequences, visual, cache, device)?)
 }
 

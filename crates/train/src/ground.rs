@@ -235,7 +235,8 @@ mod tests {
             };
             // In another order, and one scene twice.
             let drawn = [2, 0, 2, 1];
-            let direct = model.visual_tokens(pixels.clone().select(0, Tensor::from_data([2, 0, 2, 1], &device)));
+            let direct =
+                model.visual_tokens(pixels.clone().select(0, Tensor::from_data([2, 0, 2, 1], &device)), &device);
             let cached = grounding.visual_tokens(&model, &drawn, &device);
             assert_eq!(cached.counts(), direct.counts());
             for (ours, theirs) in values(cached.states()).into_iter().zip(values(direct.states())) {

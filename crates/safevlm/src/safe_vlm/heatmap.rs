@@ -29,7 +29,7 @@ impl SafeVlm {
         let row = guard_prompt(&loaded.family, image)?;
         let inputs = loaded.family.inputs(vec![row], Padding::Right, &[image], &self.device)?;
         let pixels = inputs.pixels.ok_or_else(|| no_map("it sees no images"))?;
-        let visual = loaded.model.visual_tokens(pixels);
+        let visual = loaded.model.visual_tokens(pixels, &self.device);
         let output = loaded.model.forward(&inputs.sequences, Some(visual.clone()), None, &self.device)?;
         let logits = loaded.model.guard_token_logits(&output.hidden, &inputs.sequences, visual, &self.device);
         let logits = logits.ok_or_else(|| no_map("its guard looks at a meta token and at no part of an image"))?;
