@@ -20,7 +20,7 @@ pub use invariants::{assert_gradients_reach_what_is_trainable, assert_invariants
 pub fn model_dir(name: &str) -> PathBuf {
     static IMPORT: Mutex<()> = Mutex::new(());
     let _one_at_a_time = IMPORT.lock();
-    registry::import(name, &Cache::open(None).unwrap(), false).unwrap()
+    registry::import(name, None, &Cache::open(None).unwrap(), false).unwrap()
 }
 
 /// The processor's device, without autodiff.

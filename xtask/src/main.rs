@@ -29,6 +29,9 @@ enum Command {
     ImportWeights {
         /// What to import.
         source: String,
+        /// Store the language model's matrices in few bits: q8_0, q4_0, q4_1, q4_k, q6_k, or keep for a GGUF file.
+        #[arg(long, value_name = "FORMAT")]
+        quantize: Option<String>,
         /// Join the guard head in this safetensors file to the model.
         #[arg(long, value_name = "FILE")]
         attach_guard: Option<String>,
@@ -51,9 +54,11 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo => run::demo(),
         Command::Test => run::test(),
-        Command::ImportWeights { source, attach_guard: None } => run::safevlm(&["import", &source]),
-        Command::ImportWeights { source, attach_guard: Some(head) } => {
-            run::safevlm(&["import", &source, "--attach-guard", &head])
+        Command::ImportWeights { source, quantize, attach_guard } => {
+            let mut arguments = vec!["import", &source];
+            arguments.extend(quantize.iter().flat_map(|format| ["--quantize", format]));
+            arguments.extend(attach_guard.iter().flat_map(|head| ["--attach-guard", head]));
+            run::safevlm(&arguments)
         }
         Command::Check { cuda } => check::check(cuda),
         Command::Bench { arguments } => bench::bench(&arguments),

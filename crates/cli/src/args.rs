@@ -162,6 +162,10 @@ pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "give a whole number from 1 on".to_owned())
 }
 
+pub(crate) fn at_least_two(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 1).ok_or_else(|| "give a whole number from 2 on".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

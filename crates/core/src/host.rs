@@ -85,6 +85,11 @@ pub fn is_plain<const D: usize>(x: &Tensor<D>) -> bool {
     }
 }
 
+/// Whether tensors that are made on `device` [are plain](is_plain) where they are of f32.
+pub fn is_of(device: &Device) -> bool {
+    is_plain(&Tensor::<1>::zeros([1], device))
+}
+
 /// The tensor of `values`, without a copy.
 pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)

@@ -1,11 +1,14 @@
 //! A model folder into memory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use safevlm_core::{DeviceSpec, Taxonomy};
+use safevlm_core::{DeviceSpec, Taxonomy, host};
+use safevlm_nn::CausalLm;
 use safevlm_weights::{
-    FloatDtype, LoadReport, PeftAdapter, SafetensorsDir, TensorSource, check_finite, check_module, load_module_as,
+    FloatDtype, HeldBlocks, LoadReport, PeftAdapter, SafetensorsDir, TensorSource, check_finite, check_module,
+    load_module_with_blocks,
 };
 use serde_json::Value;
 
@@ -34,10 +37,13 @@ pub struct Loaded<F: Family> {
     pub config: F::Config,
     /// Which tensor of the checkpoint became which parameter.
     pub report: LoadReport,
+    /// The type of the parameters, or the format of most values that are multiplied in blocks of few bits.
+    pub weights: String,
 }
 
 impl<F: Family> Loaded<F> {
-    /// Loads the model in the folder `dir`, whose parsed `config.json` is `config`, onto `device`.
+    /// Loads the model in the folder `dir`, whose parsed `config.json` is `config`, onto `device`. A CPU that computes
+    /// in f32 and does not train multiplies quantized matrices as they are stored; elsewhere they are dequantised.
     ///
     /// # Errors
     ///
@@ -52,17 +58,12 @@ impl<F: Family> Loaded<F> {
             return Err(FamilyError::Vocabulary { ids, rows });
         }
         let checkpoint = SafetensorsDir::open(dir)?;
-        let fill = |source: &dyn TensorSource| {
-            if options.check {
-                check_finite(source)?;
-            }
-            load_module_as(F::init(&config, device), source, &F::key_map(), &F::allow(), options.dtype)
-        };
-        let (model, report) = match &options.adapter {
+        let fill = |source: &dyn TensorSource| fill::<F>(F::init(&config, device), source, options, device);
+        let (model, report, weights) = match &options.adapter {
             Some(folder) => fill(&PeftAdapter::open(folder)?.merge(&checkpoint)?)?,
             None => fill(&checkpoint)?,
         };
-        Ok(Self { model, family, config, report })
+        Ok(Self { model, family, config, report, weights })
     }
 
     /// The guard's labels; none for a model without a guard head.
@@ -79,6 +80,37 @@ impl<F: Family> Loaded<F> {
     pub fn context(&self) -> usize {
         F::context(&self.config)
     }
+}
+
+/// Loads `source` into `model`, and says in which type or format the weights are.
+fn fill<F: Family>(
+    mut model: ModelOf<F>,
+    source: &dyn TensorSource,
+    options: &LoadOptions,
+    device: &Device,
+) -> Result<(ModelOf<F>, LoadReport, String), FamilyError> {
+    if options.check {
+        check_finite(source)?;
+    }
+    let mut held = HeldBlocks::default();
+    if options.dtype == FloatDtype::F32 && host::is_of(device) {
+        model.language_model.matrices(&mut |_, mut matrix| {
+            matrix.weight().param().into_iter().for_each(|param| held.want(param.id));
+        });
+    }
+    let (keys, allow) = (F::key_map(), F::allow());
+    let (mut model, report) = load_module_with_blocks(model, source, &keys, &allow, options.dtype, &mut held)?;
+    let mut values = BTreeMap::new();
+    model.language_model.matrices(&mut |_, mut matrix| {
+        let weight = matrix.weight();
+        if let Some(blocks) = weight.param().and_then(|param| held.take(param.id)) {
+            *values.entry(blocks.format().name()).or_insert(0) += blocks.rows() * blocks.columns();
+            weight.hold(blocks);
+        }
+    });
+    let most = values.into_iter().max_by_key(|(_, count)| *count);
+    let weights = most.map_or_else(|| options.dtype.to_string(), |(format, _)| format.to_owned());
+    Ok((model, report, weights))
 }
 
 /// Compares `source` with the graph that `config` describes, without reading or making a value.

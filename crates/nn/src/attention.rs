@@ -14,7 +14,7 @@ use crate::mask::AttentionMask;
 use crate::norm::{RmsNorm, RmsNormConfig};
 use crate::ops;
 use crate::rope::RotaryTable;
-use crate::seams::AttachLora;
+use crate::seams::Matrix;
 
 /// Configuration of [`CausalAttention`].
 #[derive(Config, Debug)]
@@ -99,9 +99,10 @@ impl CausalAttention {
             let x = x.reshape([batch, tokens, heads, width / heads]);
             norm.as_ref().map_or(x.clone(), |norm| norm.forward(x))
         };
-        let query = heads(self.q_proj.forward(x.clone()), self.heads, &self.q_norm);
-        let key = heads(self.k_proj.forward(x.clone()), self.kv_heads, &self.k_norm);
-        let value = heads(self.v_proj.forward(x), self.kv_heads, &None);
+        let [query, key, value] = Linear::forward_together([&self.q_proj, &self.k_proj, &self.v_proj], x);
+        let query = heads(query, self.heads, &self.q_norm);
+        let key = heads(key, self.kv_heads, &self.k_norm);
+        let value = heads(value, self.kv_heads, &None);
         let mixed = match host::is_plain(&query) && rotary.fits(batch, tokens) {
             true => self.mix_on_host([query, key, value], rotary, mask, cache),
             false => self.mix([query, key, value], rotary, mask, cache),
@@ -176,14 +177,12 @@ impl CausalAttention {
         };
         host::tensor(mixed, [batch, tokens, heads * head_dim], &device)
     }
-}
 
-impl AttachLora for CausalAttention {
-    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self {
-        self.q_proj = self.q_proj.adapted("q_proj", targets, rank, alpha);
-        self.k_proj = self.k_proj.adapted("k_proj", targets, rank, alpha);
-        self.v_proj = self.v_proj.adapted("v_proj", targets, rank, alpha);
-        self.o_proj = self.o_proj.adapted("o_proj", targets, rank, alpha);
-        self
+    /// As [`CausalLm::matrices`](crate::CausalLm::matrices).
+    pub fn matrices(&mut self, visit: &mut dyn FnMut(&str, Matrix<'_>)) {
+        visit("q_proj", Matrix::Linear(&mut self.q_proj));
+        visit("k_proj", Matrix::Linear(&mut self.k_proj));
+        visit("v_proj", Matrix::Linear(&mut self.v_proj));
+        visit("o_proj", Matrix::Linear(&mut self.o_proj));
     }
 }

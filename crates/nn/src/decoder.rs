@@ -14,7 +14,7 @@ use crate::norm::{RmsNorm, RmsNormConfig};
 use crate::positions::Positions;
 use crate::precision::widened;
 use crate::rope::{Rotary, RotaryConfig, RotaryTable};
-use crate::seams::{AttachLora, CausalLm};
+use crate::seams::{CausalLm, Matrix};
 
 /// Configuration of a [`Decoder`].
 #[derive(Config, Debug)]
@@ -183,16 +183,15 @@ impl CausalLm for Decoder {
     fn new_cache(&self, batch: usize, capacity: usize, device: &Device) -> KvCache {
         KvCache::new(self.layers.len(), batch, self.kv_heads, capacity, self.head_dim, device)
     }
-}
 
-impl AttachLora for Decoder {
-    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self {
-        let layer = |mut layer: DecoderLayer| {
-            layer.self_attn = layer.self_attn.attach_lora(targets, rank, alpha);
-            layer.mlp = layer.mlp.attach_lora(targets, rank, alpha);
-            layer
-        };
-        self.layers = self.layers.into_iter().map(layer).collect();
-        self
+    fn matrices(&mut self, visit: &mut dyn FnMut(&str, Matrix<'_>)) {
+        visit("embed_tokens", Matrix::Embedding(&mut self.embed_tokens));
+        for layer in &mut self.layers {
+            layer.self_attn.matrices(visit);
+            layer.mlp.matrices(visit);
+        }
+        if let Some(head) = &mut self.lm_head {
+            visit("lm_head", Matrix::Linear(head));
+        }
     }
 }

@@ -29,6 +29,7 @@ pub mod seams;
 pub mod self_attention;
 pub mod sequences;
 pub mod vlm;
+pub mod weight;
 
 pub use absent::{NoProjector, NoVision};
 pub use activation::Activation;
@@ -50,7 +51,8 @@ pub use positions::Positions;
 pub use projector::{MlpProjector, MlpProjectorConfig};
 pub use rope::{RopeScaling, Rotary, RotaryConfig};
 pub use sampler::{Sampler, SamplerConfig, SamplerError};
-pub use seams::{AttachLora, CausalLm, GuardHead, GuardInput, Projector, VisionEncoder};
+pub use seams::{CausalLm, GuardHead, GuardInput, Matrix, Projector, VisionEncoder};
 pub use self_attention::{SelfAttention, SelfAttentionConfig};
 pub use sequences::{Branched, Padding, Sequences};
 pub use vlm::{Vlm, VlmOutput};
+pub use weight::{Blocks, Weight};

@@ -5,6 +5,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 
 use crate::ops;
+use crate::weight::Weight;
 
 /// Configuration of a [`Linear`] layer.
 #[derive(Config, Debug)]
@@ -24,7 +25,7 @@ impl LinearConfig {
         let bound = 1.0 / (self.d_input.max(1) as f64).sqrt();
         let uniform = Initializer::Uniform { min: -bound, max: bound };
         Linear {
-            weight: uniform.init([self.d_output, self.d_input], device),
+            weight: Weight::Float(uniform.init([self.d_output, self.d_input], device)),
             bias: self.bias.then(|| uniform.init([self.d_output], device)),
             lora: None,
         }
@@ -36,8 +37,8 @@ impl LinearConfig {
 /// The product is taken in 2-D: on Burn's `flex` backend any other form copies the weight.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// Weight, `[d_output, d_input]`.
-    pub weight: Param<Tensor<2>>,
+    /// `[d_output, d_input]`.
+    pub weight: Weight,
     /// Bias, `[d_output]`.
     pub bias: Option<Param<Tensor<1>>>,
     /// A trainable low-rank branch beside the frozen weight.
@@ -71,14 +72,38 @@ impl Linear {
         y.reshape([batch, tokens, out])
     }
 
+    /// [`forward`](Self::forward) of several layers with one input, which on a CPU is prepared once for all.
+    ///
+    /// # Shapes
+    ///
+    /// - input `[batch, tokens, d_input]`
+    /// - outputs `[batch, tokens, d_output of each]`
+    pub fn forward_together<const N: usize>(layers: [&Self; N], x: Tensor<3>) -> [Tensor<3>; N] {
+        let [batch, tokens, width] = x.dims();
+        let x = x.reshape([batch * tokens, width]);
+        let products = ops::products(&x, layers.map(|layer| &layer.weight));
+        let mut nth = 0;
+        products.map(|y| {
+            let y = layers[nth].finish(&x, y);
+            nth += 1;
+            let [_, out] = y.dims();
+            y.reshape([batch, tokens, out])
+        })
+    }
+
     /// # Shapes
     ///
     /// - input `[rows, d_input]`
     /// - output `[rows, d_output]`
     pub fn forward_2d(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut y = ops::product(x.clone(), self.weight.val());
+        let [y] = ops::products(&x, [&self.weight]);
+        self.finish(&x, y)
+    }
+
+    /// What comes after the product: the adapter's branch, and the bias.
+    fn finish(&self, x: &Tensor<2>, mut y: Tensor<2>) -> Tensor<2> {
         if let Some(lora) = &self.lora {
-            y = y + lora.forward(x);
+            y = y + lora.forward(x.clone());
         }
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze::<2>(),
@@ -86,15 +111,10 @@ impl Linear {
         }
     }
 
-    /// This layer [with an adapter](Self::with_lora) if `name` is among `targets`, else as it is.
-    pub fn adapted(self, name: &str, targets: &[String], rank: usize, alpha: f64) -> Self {
-        if targets.iter().any(|target| target == name) { self.with_lora(rank, alpha) } else { self }
-    }
-
     /// Freezes the layer and puts a fresh trainable adapter of `rank` beside its weight, of the same type.
     pub fn with_lora(mut self, rank: usize, alpha: f64) -> Self {
-        let [d_output, d_input] = self.weight.val().dims();
-        let (device, dtype) = (self.weight.val().device(), self.weight.val().dtype());
+        let [d_output, d_input] = self.weight.dims();
+        let (device, dtype) = (self.weight.device(), self.weight.dtype());
         self = self.no_grad();
         let std = 1.0 / (d_input as f64).sqrt();
         let a = Tensor::random([rank, d_input], Distribution::Normal(0.0, std), (&device, dtype));

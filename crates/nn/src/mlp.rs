@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::activation::Activation;
 use crate::linear::{Linear, LinearConfig};
-use crate::seams::AttachLora;
+use crate::seams::Matrix;
 
 /// Configuration of a [`GatedMlp`].
 #[derive(Config, Debug)]
@@ -54,16 +54,14 @@ impl GatedMlp {
     ///
     /// - input and output `[batch, tokens, hidden]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate_proj.forward(x.clone());
-        self.down_proj.forward(self.activation.gated(gate, self.up_proj.forward(x)))
+        let [gate, up] = Linear::forward_together([&self.gate_proj, &self.up_proj], x);
+        self.down_proj.forward(self.activation.gated(gate, up))
     }
-}
 
-impl AttachLora for GatedMlp {
-    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self {
-        self.gate_proj = self.gate_proj.adapted("gate_proj", targets, rank, alpha);
-        self.up_proj = self.up_proj.adapted("up_proj", targets, rank, alpha);
-        self.down_proj = self.down_proj.adapted("down_proj", targets, rank, alpha);
-        self
+    /// As [`CausalLm::matrices`](crate::CausalLm::matrices).
+    pub fn matrices(&mut self, visit: &mut dyn FnMut(&str, Matrix<'_>)) {
+        visit("gate_proj", Matrix::Linear(&mut self.gate_proj));
+        visit("up_proj", Matrix::Linear(&mut self.up_proj));
+        visit("down_proj", Matrix::Linear(&mut self.down_proj));
     }
 }

@@ -9,6 +9,9 @@ use safevlm_core::profile::{Work, operation};
 use safevlm_kernels as kernels;
 use safevlm_kernels::attention::{Attention, Heads, Order};
 use safevlm_kernels::linear::linear;
+use safevlm_kernels::quant::matmul_many;
+
+use crate::weight::Weight;
 
 const F32: f64 = 4.0;
 
@@ -85,6 +88,46 @@ pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let mut out = vec![0.0; rows * outputs];
     operation("linear", work, || linear(values.values(), weights.values(), inputs, &mut out));
     host::tensor(out, [rows, outputs], &device)
+}
+
+/// `x · Wᵀ` for each of `weights`. Blocks are multiplied as they are stored, with `x` rounded once to eight bits in
+/// groups of 32; where `x` is not plainly in main memory, they are dequantised first.
+///
+/// # Shapes
+///
+/// - x `[rows, inputs]`, each weight `[outputs, inputs]`, each output `[rows, its outputs]`
+pub(crate) fn products<const N: usize>(x: &Tensor<2>, weights: [&Weight; N]) -> [Tensor<2>; N] {
+    let blocks: Vec<_> = weights.iter().filter_map(|weight| weight.blocks()).collect();
+    let (Some(values), true) = (HostTensor::of(x), blocks.len() == N) else {
+        // Some are parameters: each goes its own way.
+        let alone = |weight: &Weight| match N {
+            1 => product(x.clone(), weight.on(&x.device(), x.dtype())),
+            _ => {
+                let [y] = products(x, [weight]);
+                y
+            }
+        };
+        return weights.map(alone);
+    };
+    let ([rows, inputs], device) = (x.dims(), x.device());
+    let mut outputs: Vec<Vec<f32>> = blocks.iter().map(|blocks| vec![0.0; rows * blocks.rows()]).collect();
+    let work = || {
+        let outputs: usize = blocks.iter().map(|blocks| blocks.rows()).sum();
+        let stored: usize = blocks.iter().map(|blocks| blocks.size()).sum();
+        Work {
+            flops: 2.0 * (rows * inputs * outputs) as f64,
+            bytes: stored as f64 + F32 * (rows * (inputs + outputs)) as f64,
+        }
+    };
+    operation("linear, quantized", work, || {
+        let mut products: Vec<_> = blocks.iter().zip(&mut outputs).map(|(blocks, y)| (*blocks, &mut y[..])).collect();
+        matmul_many(values.values(), &mut products);
+    });
+    let mut outputs = outputs.into_iter();
+    weights.map(|weight| {
+        let [columns, _] = weight.dims();
+        host::tensor(outputs.next().unwrap_or_default(), [rows, columns], &device)
+    })
 }
 
 /// Each channel scaled, shifted and cut off, in place; gives `x` back where its values are not at hand.

@@ -4,10 +4,13 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::embedding::Embedding;
 use crate::image_tokens::ImageTokens;
 use crate::kv_cache::KvCache;
+use crate::linear::Linear;
 use crate::mask::AttentionMask;
 use crate::positions::Positions;
+use crate::weight::Weight;
 
 /// Turns pixels into features.
 pub trait VisionEncoder: Module + ModuleDisplay {
@@ -60,6 +63,44 @@ pub trait CausalLm: Module + ModuleDisplay + Sync {
 
     /// An empty cache for `capacity` tokens in each of `batch` rows.
     fn new_cache(&self, batch: usize, capacity: usize, device: &Device) -> KvCache;
+
+    /// Hands every large matrix to `visit`, under the last part of its name in a checkpoint: `q_proj`, `down_proj`,
+    /// `embed_tokens`, ...
+    fn matrices(&mut self, visit: &mut dyn FnMut(&str, Matrix<'_>));
+
+    /// Freezes every linear layer that `targets` name, and puts a fresh trainable adapter beside it.
+    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self
+    where
+        Self: Sized,
+    {
+        self.matrices(&mut |name, matrix| {
+            if let Matrix::Linear(linear) = matrix
+                && targets.iter().any(|target| target == name)
+            {
+                *linear = linear.clone().with_lora(rank, alpha);
+            }
+        });
+        self
+    }
+}
+
+/// A matrix of a language model, with what it belongs to.
+#[derive(Debug)]
+pub enum Matrix<'a> {
+    /// A linear layer.
+    Linear(&'a mut Linear),
+    /// The embedding table, which may be the output head too.
+    Embedding(&'a mut Embedding),
+}
+
+impl Matrix<'_> {
+    /// The matrix itself.
+    pub fn weight(&mut self) -> &mut Weight {
+        match self {
+            Self::Linear(linear) => &mut linear.weight,
+            Self::Embedding(embedding) => &mut embedding.weight,
+        }
+    }
 }
 
 /// Classifies images.
@@ -103,11 +144,4 @@ pub enum GuardInput {
     HiddenStates,
     /// The visual tokens as the projector makes them, before the language model.
     Projector,
-}
-
-/// A model whose linear layers can get LoRA adapters.
-pub trait AttachLora: Module {
-    /// Freezes every layer named in `targets` (as in the checkpoint: `q_proj`, `down_proj`, ..) and
-    /// puts a fresh trainable adapter beside it.
-    fn attach_lora(self, targets: &[String], rank: usize, alpha: f64) -> Self;
 }

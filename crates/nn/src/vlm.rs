@@ -194,3 +194,12 @@ pub fn run<L: CausalLm>(
     let mask = sequences.mask(start, start + tokens, device);
     on_pool(|| language_model.forward(embeddings, &positions, &mask, cache))
 }
+
+/// [`CausalLm::logits`] by the threads that compute.
+///
+/// # Shapes
+///
+/// - hidden `[rows, hidden]`, output `[rows, vocabulary]`
+pub fn logits<L: CausalLm>(language_model: &L, hidden: Tensor<2>) -> Tensor<2> {
+    on_pool(|| language_model.logits(hidden))
+}

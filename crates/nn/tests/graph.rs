@@ -4,8 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
 use safevlm_nn::{
-    AttentionMask, CausalLm, Embedding, GuardHead, GuardInput, ImageTokens, KvCache, Padding, Positions, Projector,
-    Sequences, VisionEncoder, Vlm,
+    AttentionMask, CausalLm, Embedding, GuardHead, GuardInput, ImageTokens, KvCache, Matrix, Padding, Positions,
+    Projector, Sequences, VisionEncoder, Vlm,
 };
 
 const IMAGE: u32 = 4;
@@ -61,6 +61,10 @@ impl CausalLm for Echo {
     fn new_cache(&self, batch: usize, capacity: usize, device: &Device) -> KvCache {
         KvCache::new(1, batch, 1, capacity, 1, device)
     }
+
+    fn matrices(&mut self, visit: &mut dyn FnMut(&str, Matrix<'_>)) {
+        visit("table", Matrix::Embedding(&mut self.table));
+    }
 }
 
 /// The sum of the visual tokens' states.
@@ -99,7 +103,7 @@ fn toy() -> Toy {
     let unused = || Param::from_tensor(Tensor::zeros([1], &device));
     let rows: Vec<f32> = (0..IMAGE).flat_map(|n| [10.0 * n as f32, 10.0 * n as f32 + 1.0]).collect();
     let mut table = Embedding::new(IMAGE as usize, 2, &device);
-    table.weight = Param::from_tensor(Tensor::from_data(TensorData::new(rows, [IMAGE as usize, 2]), &device));
+    table.weight = Param::from_tensor(Tensor::from_data(TensorData::new(rows, [IMAGE as usize, 2]), &device)).into();
     Vlm {
         vision: Eye { unused: unused() },
         projector: Mirror { unused: unused() },

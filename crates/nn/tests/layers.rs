@@ -172,7 +172,7 @@ fn a_norm_with_unit_offset_scales_by_one_more() {
 /// A layer of known weights, `[out, in]`.
 fn linear() -> Linear {
     let mut linear = LinearConfig::new(3, 2).init(&device());
-    linear.weight = Param::from_tensor(tensor(&[1.0, 0.0, -1.0, 0.5, 2.0, 1.0], [2, 3]));
+    linear.weight = Param::from_tensor(tensor(&[1.0, 0.0, -1.0, 0.5, 2.0, 1.0], [2, 3])).into();
     linear.bias = Some(Param::from_tensor(tensor(&[10.0, -10.0], [2])));
     linear
 }
@@ -199,7 +199,7 @@ fn lora_equals_the_merged_weight() {
     // A fresh adapter changes nothing; a trained one adds scale · B · A.
     assert_eq!(values(b), [0.0; 4]);
     let mut merged = linear();
-    merged.weight = Param::from_tensor(plain.weight.val() + changed.matmul(a).mul_scalar(3.0));
+    merged.weight = Param::from_tensor(plain.weight.val() + changed.matmul(a).mul_scalar(3.0)).into();
     let (ours, plain) = (values(adapted.forward(x.clone())), values(plain.forward(x.clone())));
     assert_close(&ours, &values(merged.forward(x)), 1e-5);
     assert!(ours.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 1e-3), "the adapter has no effect");
@@ -210,7 +210,7 @@ fn an_adapted_layer_is_frozen_but_for_its_adapter() {
     let device = device().autodiff();
     let layer = LinearConfig::new(3, 2).init(&device).with_lora(2, 2.0);
     let lora = layer.lora.as_ref().unwrap();
-    assert!(!layer.weight.is_require_grad() && !layer.bias.as_ref().unwrap().is_require_grad());
+    assert!(!layer.weight.val().is_require_grad() && !layer.bias.as_ref().unwrap().is_require_grad());
     assert!(lora.a.is_require_grad() && lora.b.is_require_grad());
     assert_eq!(layer.num_params(), 6 + 2 + 2 * 3 + 2 * 2);
 }

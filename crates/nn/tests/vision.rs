@@ -127,7 +127,7 @@ fn a_layer_adds_to_its_input() {
     assert_ne!(values(layer.forward(x.clone())), values(x.clone()));
     let zero = |linear: &mut safevlm_nn::Linear| {
         let [out, input] = linear.weight.dims();
-        linear.weight = Param::from_tensor(Tensor::zeros([out, input], &device));
+        linear.weight = Param::from_tensor(Tensor::zeros([out, input], &device)).into();
         linear.bias = None;
     };
     zero(&mut layer.self_attn.out_proj);
@@ -140,9 +140,9 @@ fn a_layer_adds_to_its_input() {
 #[test]
 fn the_mlp_activates_between_its_layers() {
     let mut mlp = PlainMlpConfig::new(2, 2, Activation::Silu).init(&device());
-    mlp.fc1.weight = Param::from_tensor(tensor(&[1.0, 0.0, 0.0, -2.0], [2, 2]));
+    mlp.fc1.weight = Param::from_tensor(tensor(&[1.0, 0.0, 0.0, -2.0], [2, 2])).into();
     mlp.fc1.bias = Some(Param::from_tensor(tensor(&[0.5, 0.0], [2])));
-    mlp.fc2.weight = Param::from_tensor(tensor(&[1.0, 1.0, 0.0, 3.0], [2, 2]));
+    mlp.fc2.weight = Param::from_tensor(tensor(&[1.0, 1.0, 0.0, 3.0], [2, 2])).into();
     mlp.fc2.bias = Some(Param::from_tensor(tensor(&[0.0, -1.0], [2])));
     let silu = |x: f32| x / (1.0 + (-x).exp());
     let y = mlp.forward(tensor(&[1.0, 0.7], [1, 1, 2]));

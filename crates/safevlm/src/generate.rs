@@ -55,7 +55,7 @@ pub(crate) fn generate<L: CausalLm>(
         });
     }
     loop {
-        let mut logits = stage("logits", device, || to_vec(language_model.logits(last)))?;
+        let mut logits = stage("logits", device, || to_vec(vlm::logits(language_model, last)))?;
         let vocabulary = logits.len() / rows.len().max(1);
         let mut next = Vec::with_capacity(rows.len());
         for (at, (row, logits)) in rows.iter_mut().zip(logits.chunks_mut(vocabulary.max(1))).enumerate() {

@@ -29,10 +29,10 @@ pub use attach::attach_guard;
 pub use error::Error;
 pub use heatmap::{Heatmap, Peak};
 pub use inspect::{InspectOptions, Inspection, Parameters, inspect, inspect_published, published_names};
-pub use safe_vlm::{LoadOptions, SafeVlm};
+pub use safe_vlm::{LoadOptions, Perplexity, SafeVlm};
 pub use safevlm_core::{
     CLASSES, Category, Class, Conversation, DeviceError, DeviceSpec, ImageError, ImageLimits, Message, Part, RgbImage,
     Role, Taxonomy, Verdict, VerdictError, View, decode_image, device::available, load_image,
 };
 pub use safevlm_family::{FamilyError, LoadOptions as WeightOptions, TokenGrid};
-pub use safevlm_weights::{Cache, FloatDtype};
+pub use safevlm_weights::{Cache, FloatDtype, Quantization};

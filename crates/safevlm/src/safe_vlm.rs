@@ -1,6 +1,9 @@
 //! The one type an application needs.
 
 mod heatmap;
+mod perplexity;
+
+pub use perplexity::Perplexity;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +51,6 @@ pub struct SafeVlm {
     spec: DeviceSpec,
     threshold: f32,
     eos: Vec<u32>,
-    weights: String,
     load_ms: f64,
 }
 
@@ -74,7 +76,6 @@ impl SafeVlm {
             spec,
             threshold: options.threshold,
             eos: eos_tokens(dir, &config)?,
-            weights: options.weights.dtype.to_string(),
             load_ms: millis(begin),
         })
     }
@@ -89,9 +90,10 @@ impl SafeVlm {
         &self.spec
     }
 
-    /// The type of the weights: `f32`, `f16` or `bf16`.
+    /// The type of the weights: `f32`, `f16`, `bf16`, or the format of the language model's matrices where they are
+    /// multiplied in blocks of few bits, such as `q8_0`.
     pub fn weights(&self) -> &str {
-        &self.weights
+        with_model!(&self.model, loaded => &loaded.weights)
     }
 
     /// Time that loading took, in milliseconds.

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use safevlm::{Cache, DeviceSpec, registry};
 use safevlm_data::{PictureSets, Split};
 use safevlm_family::{Family, LoadOptions, Loaded, read_json};
-use safevlm_nn::{AttachLora, VisionEncoder};
+use safevlm_nn::{CausalLm, VisionEncoder};
 use safevlm_safe_smol::{Processor, SafeSmol};
 use serde::Serialize;
 
@@ -153,7 +153,7 @@ pub(crate) fn load_base(
     progress: bool,
 ) -> Result<Loaded<Processor>, TrainError> {
     let dir = match registry::resolve(base) {
-        Err(safevlm::Error::NotInstalled { name }) => registry::import(&name, cache, progress)?,
+        Err(safevlm::Error::NotInstalled { name }) => registry::import(&name, None, cache, progress)?,
         found => found?,
     };
     let config = read_json(&dir.join("config.json"))?;

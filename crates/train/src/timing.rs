@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use safevlm::{Cache, Conversation, DeviceSpec, RgbImage};
 use safevlm_family::{Family, Loaded};
-use safevlm_nn::AttachLora;
+use safevlm_nn::CausalLm;
 use safevlm_safe_smol::Processor;
 
 use crate::batch::{Example, Turn};

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use safevlm_core::RgbImage;
-use safevlm_nn::{AttachLora, Linear, LinearConfig, VisionEncoder};
+use safevlm_nn::{CausalLm, Linear, LinearConfig, VisionEncoder};
 use safevlm_safe_smol::SafeSmol;
 use safevlm_train::{Batch, Example, GroupedAdamW, TrainError, Trainable, Turn, joint_loss, parameter_paths};
 use safevlm_weights::collect_module;

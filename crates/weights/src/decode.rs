@@ -1,25 +1,14 @@
-//! Plain stored values (floats, integers, booleans) to f32, chunk by chunk.
+//! Stored values (floats, integers, booleans, GGUF's blocks) to f32, chunk by chunk.
 
 use half::{bf16, f16};
 
+use crate::gguf::blocks;
 use crate::tensors::StoredDtype;
 
-/// Bytes of one value of a plain type; `None` for GGUF's blocks.
-pub(crate) fn size_of(dtype: StoredDtype) -> Option<usize> {
-    use StoredDtype::*;
-    Some(match dtype {
-        F64 | I64 | U64 => 8,
-        F32 | I32 | U32 => 4,
-        F16 | BF16 | I16 | U16 => 2,
-        I8 | U8 | Bool => 1,
-        Ggml(_) => return None,
-    })
-}
-
-/// Appends the little-endian values in `bytes` (a whole number of them) to `out`.
+/// Appends the little-endian values in `bytes` (whole blocks of them) to `out`.
 ///
 /// # Errors
-/// Says why when a value is an integer beyond f32's exact range, or the type is not plain.
+/// Says why when a value is an integer beyond f32's exact range.
 pub(crate) fn append(dtype: StoredDtype, bytes: &[u8], out: &mut Vec<f32>) -> Result<(), String> {
     use StoredDtype::*;
     match dtype {
@@ -36,7 +25,7 @@ pub(crate) fn append(dtype: StoredDtype, bytes: &[u8], out: &mut Vec<f32>) -> Re
         U16 => exact(values(bytes).map(|b| u16::from_le_bytes(b).into()), out)?,
         U8 => exact(bytes.iter().map(|b| (*b).into()), out)?,
         Bool => exact(bytes.iter().map(|b| (*b != 0).into()), out)?,
-        Ggml(_) => return Err(format!("{dtype} is not a plain type")),
+        Ggml(kind) => blocks::append(kind, bytes, out),
     }
     Ok(())
 }
@@ -82,7 +71,7 @@ mod tests {
         ];
         for (dtype, bytes) in cases {
             assert_eq!(decode(dtype, &bytes).unwrap(), [1., -2.], "{dtype}");
-            assert_eq!(bytes.len(), 2 * size_of(dtype).unwrap());
+            assert_eq!((1, bytes.len() / 2), dtype.block());
         }
         assert_eq!(decode(U8, &[7, 255]).unwrap(), [7., 255.]);
         assert_eq!(decode(Bool, &[0, 3]).unwrap(), [0., 1.]);

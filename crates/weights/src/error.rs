@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use safevlm_kernels::quant::QuantError;
+
 /// An error of this crate: one sentence that names the file or option and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -127,6 +129,15 @@ pub enum WeightsError {
         tensors: String,
     },
 
+    /// A matrix that cannot be stored in blocks of few bits.
+    #[error("`{name}` cannot be quantized: {source}")]
+    Quantize {
+        /// The matrix.
+        name: String,
+        /// Why.
+        source: QuantError,
+    },
+
     /// A checkpoint that does not fit the module.
     #[error("the checkpoint does not fit the model: {0}; use the checkpoint that belongs to this configuration")]
     Mismatch(String),
@@ -147,6 +158,12 @@ impl WeightsError {
     /// A malformed file of `format`.
     pub(crate) fn malformed(path: &Path, format: &'static str, reason: impl Into<String>) -> Self {
         Self::Malformed { path: path.to_path_buf(), format, reason: reason.into() }
+    }
+
+    /// A matrix that cannot be quantized.
+    pub(crate) fn quantize(name: &str) -> impl FnOnce(QuantError) -> Self {
+        let name = name.to_string();
+        move |source| Self::Quantize { name, source }
     }
 
     /// A file that is fine but not supported.

@@ -1,16 +1,18 @@
 //! A Llama-architecture GGUF as a model in the Hugging Face layout.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use safevlm_kernels::quant::QuantizedMatrix;
 use serde_json::{Value as Json, json};
 
 use crate::error::WeightsError;
 use crate::gguf::GgufFile;
 use crate::llama_layout::{LlamaShape, gguf_name, hf_name};
-use crate::tensors::{StoredDtype, TensorInfo, TensorSource, no_tensor};
+use crate::tensors::{TensorInfo, TensorSource, no_tensor};
 
 /// A Llama GGUF seen as the checkpoint it was made from: Hugging Face's names, the rows of the
-/// query and key projections in their original order, f32 values.
+/// query and key projections in their original order, values as f32 or in the file's own blocks.
 ///
 /// The converter to GGUF interleaves the two rotary halves of every head's rows
 /// (`LlamaModel.permute` in llama.cpp's `convert_hf_to_gguf.py`); this view undoes it.
@@ -133,8 +135,7 @@ impl TensorSource for LlamaGguf {
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
-        let info = self.gguf.info(&gguf_name(name)?)?;
-        Some(TensorInfo { shape: info.shape, dtype: StoredDtype::F32 })
+        self.gguf.info(&gguf_name(name)?)
     }
 
     fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
@@ -145,11 +146,20 @@ impl TensorSource for LlamaGguf {
             None => values,
         })
     }
+
+    fn read_blocks(&self, name: &str) -> Result<Option<QuantizedMatrix>, WeightsError> {
+        let gguf_name = gguf_name(name).ok_or_else(|| no_tensor(self, name))?;
+        let blocks = self.gguf.read_blocks(&gguf_name)?;
+        let (Some(blocks), Some(heads)) = (&blocks, self.permuted_heads(&gguf_name)) else { return Ok(blocks) };
+        let bytes = Arc::new(separate_halves(blocks.bytes(), heads, self.shape.head_dim));
+        let matrix = QuantizedMatrix::new(blocks.format(), blocks.rows(), blocks.columns(), bytes, 0);
+        matrix.map(Some).map_err(|error| WeightsError::unsupported(self.path(), error.to_string()))
+    }
 }
 
-/// `[heads, head_dim / 2, 2, in]` to `[heads, 2, head_dim / 2, in]`: each head's interleaved rows
-/// become two halves.
-fn separate_halves(values: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
+/// `[heads, head_dim / 2, 2, in]` to `[heads, 2, head_dim / 2, in]`: each head's interleaved rows, of values or of
+/// the bytes of their blocks, become two halves.
+fn separate_halves<T: Copy>(values: &[T], heads: usize, head_dim: usize) -> Vec<T> {
     let width = values.len() / (heads * head_dim);
     let row = |index: usize| &values[index * width..(index + 1) * width];
     let mut out = Vec::with_capacity(values.len());

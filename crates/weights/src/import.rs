@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value as Json, json};
+
 use crate::archive;
 use crate::choose::{self, Weights};
 use crate::error::WeightsError;
 use crate::fetch::{Fetcher, PinnedFile};
 use crate::folder::{ModelManifest, StagedFolder};
 use crate::gguf_model::LlamaGguf;
-use crate::manifest::FileRecord;
+use crate::manifest::{FileRecord, write_json};
 use crate::pytorch::StateDict;
+use crate::quantize::Quantization;
+use crate::safetensors::blocks::BLOCKS;
 use crate::safetensors::{INDEX_FILE, SINGLE_FILE, SafetensorsDir};
-use crate::save::{SaveDtype, save_tensors_with_progress};
+use crate::save::{SaveDtype, Storage, save_tensors_mixed};
 use crate::source::Source;
-use crate::tensors::TensorSource;
+use crate::tensors::{TensorInfo, TensorSource};
 use crate::tokenizer::tokenizer_files;
+
+const CONFIG_FILE: &str = "config.json";
 
 /// The files of a source on this machine, and which of them are the weights.
 struct Gathered {
@@ -42,8 +48,27 @@ struct Gathered {
 /// When the source cannot be fetched, holds no or several checkpoints, is damaged or not
 /// supported, or the cache cannot be written.
 pub fn import_source(source: &Source, name: Option<&str>, fetcher: &Fetcher) -> Result<PathBuf, WeightsError> {
+    import_source_as(source, name, None, fetcher)
+}
+
+/// [`import_source`] with the language model's matrices in blocks of few bits; the folder is called after their
+/// format too, as in `NAME-q8_0`.
+///
+/// # Errors
+/// As [`import_source`], and when the rows of a matrix are no whole number of blocks, the source is quantized
+/// already, or has no blocks to keep.
+pub fn import_source_as(
+    source: &Source,
+    name: Option<&str>,
+    quantization: Option<Quantization>,
+    fetcher: &Fetcher,
+) -> Result<PathBuf, WeightsError> {
     let gathered = gather(source, fetcher)?;
-    let name = name.unwrap_or(&gathered.name);
+    let mut name = name.unwrap_or(&gathered.name).to_string();
+    if let Some(quantization) = quantization {
+        name = format!("{name}-{}", gathered.suffix(quantization)?);
+    }
+    let name = name.as_str();
     let plain = Path::new(name).file_name() == Some(name.as_ref()) && !name.starts_with('.');
     if !plain {
         return Err(WeightsError::BadSource {
@@ -68,7 +93,7 @@ pub fn import_source(source: &Source, name: Option<&str>, fetcher: &Fetcher) -> 
     if is_done() {
         return Ok(target);
     }
-    fill(&gathered, &staged, fetcher.progress)?;
+    fill(&gathered, &staged, quantization, fetcher.progress)?;
     staged.commit(source.to_string(), sources)
 }
 
@@ -155,24 +180,65 @@ fn is_needed(weights: &Weights, name: &str) -> bool {
         }
 }
 
-/// Writes the model's files into the staged folder.
-fn fill(gathered: &Gathered, staged: &StagedFolder, progress: bool) -> Result<(), WeightsError> {
-    let here = |name: &str| {
-        let found = gathered.files.iter().find(|(known, _)| known == name);
+impl Gathered {
+    /// Where the file `name` of the source lies.
+    fn here(&self, name: &str) -> Result<PathBuf, WeightsError> {
+        let found = self.files.iter().find(|(known, _)| known == name);
         found.map(|(_, path)| path.clone()).ok_or_else(|| WeightsError::NotFound {
             path: PathBuf::from(name),
             remedy: "the source names this file but does not hold it".to_string(),
         })
-    };
-    let convert = |source: &dyn TensorSource, dtype| {
+    }
+
+    /// A checkpoint of safetensors, in one file or in shards.
+    fn safetensors(&self) -> Result<SafetensorsDir, WeightsError> {
+        match &self.weights {
+            Weights::Safetensors(name) => SafetensorsDir::open(&self.here(name)?),
+            _ => SafetensorsDir::open(crate::atomic::parent(&self.here(INDEX_FILE)?)),
+        }
+    }
+
+    fn state_dict(&self, names: &[String]) -> Result<StateDict, WeightsError> {
+        let paths = names.iter().map(|name| self.here(name)).collect::<Result<Vec<_>, _>>()?;
+        StateDict::open_shards(&paths[0], &paths)
+    }
+
+    /// What the name of a quantized model ends in.
+    fn suffix(&self, quantization: Quantization) -> Result<String, WeightsError> {
+        match &self.weights {
+            Weights::Gguf(name) => quantization.suffix(&LlamaGguf::open(&self.here(name)?)?),
+            Weights::Pytorch(names) => quantization.suffix(&self.state_dict(names)?),
+            Weights::Safetensors(_) | Weights::SafetensorsShards => {
+                let checkpoint = self.safetensors()?;
+                if checkpoint.metadata(BLOCKS).is_some() {
+                    let reason = "it is quantized already: quantize the model that it was made from";
+                    return Err(WeightsError::unsupported(checkpoint.path(), reason));
+                }
+                quantization.suffix(&checkpoint)
+            }
+        }
+    }
+}
+
+/// Writes the model's files into the staged folder.
+fn fill(
+    gathered: &Gathered,
+    staged: &StagedFolder,
+    quantization: Option<Quantization>,
+    progress: bool,
+) -> Result<(), WeightsError> {
+    let convert = |source: &dyn TensorSource, rest: SaveDtype| {
         let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-        let path = staged.path().join(SINGLE_FILE);
-        save_tensors_with_progress(&path, source, dtype, &metadata, progress)
+        let storage = |name: &str, info: &TensorInfo| match quantization {
+            Some(quantization) => quantization.storage(name, info, rest),
+            None => Storage::Float(rest),
+        };
+        save_tensors_mixed(&staged.path().join(SINGLE_FILE), source, &storage, &metadata, progress)
     };
     match &gathered.weights {
         Weights::Gguf(name) => {
-            let llama = LlamaGguf::open(&here(name)?)?;
-            staged.write_json("config.json", &llama.config()?)?;
+            let llama = LlamaGguf::open(&gathered.here(name)?)?;
+            staged.write_json(CONFIG_FILE, &llama.config()?)?;
             let tokenizer = tokenizer_files(llama.gguf())?;
             staged.write_json("tokenizer.json", &tokenizer.tokenizer)?;
             staged.write_json("tokenizer_config.json", &tokenizer.config)?;
@@ -184,18 +250,19 @@ fn fill(gathered: &Gathered, staged: &StagedFolder, progress: bool) -> Result<()
             convert(&llama, SaveDtype::F32)?;
         }
         Weights::Pytorch(names) => {
-            let paths = names.iter().map(|name| here(name)).collect::<Result<Vec<_>, _>>()?;
-            let state = StateDict::open_shards(&paths[0], &paths)?;
+            let state = gathered.state_dict(names)?;
             convert(&state, SaveDtype::exact_for(&state))?;
         }
+        Weights::Safetensors(_) | Weights::SafetensorsShards if quantization.is_some() => {
+            let checkpoint = gathered.safetensors()?;
+            convert(&checkpoint, SaveDtype::exact_for(&checkpoint))?;
+        }
         Weights::Safetensors(name) => {
-            let path = here(name)?;
-            SafetensorsDir::open(&path)?;
-            place(&path, &staged.path().join(SINGLE_FILE), gathered.ours)?;
+            gathered.safetensors()?;
+            place(&gathered.here(name)?, &staged.path().join(SINGLE_FILE), gathered.ours)?;
         }
         Weights::SafetensorsShards => {
-            let index = here(INDEX_FILE)?;
-            SafetensorsDir::open(crate::atomic::parent(&index))?;
+            gathered.safetensors()?;
             for (name, path) in &gathered.files {
                 if name == INDEX_FILE || name.ends_with(".safetensors") {
                     place(path, &staged.path().join(name), gathered.ours)?;
@@ -209,7 +276,23 @@ fn fill(gathered: &Gathered, staged: &StagedFolder, progress: bool) -> Result<()
             place(path, &target, false)?;
         }
     }
-    Ok(())
+    match quantization {
+        Some(quantization) => mark_quantized(&staged.path().join(CONFIG_FILE), quantization),
+        None => Ok(()),
+    }
+}
+
+/// Says in `config.json` that the weights are quantized, so that programs which do not know these blocks refuse them.
+fn mark_quantized(path: &Path, quantization: Quantization) -> Result<(), WeightsError> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let damaged = |reason: String| WeightsError::malformed(path, "JSON", reason);
+    let text = fs::read(path).map_err(WeightsError::io("read", path))?;
+    let mut config: Map<String, Json> = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let method = json!({ "quant_method": BLOCKS, "format": quantization.to_string() });
+    config.insert("quantization_config".to_string(), method);
+    write_json(path, &config)
 }
 
 /// Copies a file, or links it where the original is the cache's own and the system can.

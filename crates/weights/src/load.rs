@@ -1,10 +1,11 @@
 //! A checkpoint into a module: every tensor accounted for, one tensor in flight at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use half::bf16;
+use safevlm_kernels::quant::QuantizedMatrix;
 
 use crate::dtype::{FloatDtype, to_f16};
 use crate::error::WeightsError;
@@ -54,14 +55,49 @@ pub fn load_module_as<M: Module>(
     allow: &Allow,
     dtype: FloatDtype,
 ) -> Result<(M, LoadReport), WeightsError> {
+    load_module_with_blocks(module, source, keys, allow, dtype, &mut HeldBlocks::default())
+}
+
+/// [`load_module_as`], except that parameters which `held` wants and `source` stores in blocks stay as they are,
+/// lazy: their blocks are put into `held`, and the caller gives them to what the parameters belong to.
+///
+/// # Errors
+/// As [`load_module_as`].
+pub fn load_module_with_blocks<M: Module>(
+    module: M,
+    source: &dyn TensorSource,
+    keys: &KeyMap,
+    allow: &Allow,
+    dtype: FloatDtype,
+    held: &mut HeldBlocks,
+) -> Result<(M, LoadReport), WeightsError> {
     let report = check_module(&module, source, keys)?;
     refuse_misfits(&report, allow)?;
     let names = report.applied.iter().map(|applied| (applied.field.clone(), applied.name.clone())).collect();
-    let mut loader = Loader { source, dtype, names, path: Vec::new(), failed: None };
+    let mut loader = Loader { source, dtype, names, held, path: Vec::new(), failed: None };
     let module = module.map(&mut loader);
     match loader.failed {
         Some(error) => Err(error),
         None => Ok((module, report)),
+    }
+}
+
+/// Matrices that are multiplied as they are stored, instead of becoming parameters.
+#[derive(Debug, Default)]
+pub struct HeldBlocks {
+    wanted: HashSet<ParamId>,
+    found: HashMap<ParamId, QuantizedMatrix>,
+}
+
+impl HeldBlocks {
+    /// The parameter `id` may be replaced by blocks.
+    pub fn want(&mut self, id: ParamId) {
+        self.wanted.insert(id);
+    }
+
+    /// Takes the blocks in place of the parameter `id`; none if it was loaded.
+    pub fn take(&mut self, id: ParamId) -> Option<QuantizedMatrix> {
+        self.found.remove(&id)
     }
 }
 
@@ -214,6 +250,7 @@ struct Loader<'a> {
     dtype: FloatDtype,
     /// Field path to checkpoint name.
     names: BTreeMap<String, String>,
+    held: &'a mut HeldBlocks,
     path: Vec<String>,
     /// The first error of reading; what follows is not read.
     failed: Option<WeightsError>,
@@ -236,6 +273,19 @@ impl ModuleMapper for Loader<'_> {
         let Some(name) = self.names.get(&self.path.join(".")).filter(|_| self.failed.is_none()) else {
             return param;
         };
+        if self.held.wanted.contains(&param.id) {
+            match self.source.read_blocks(name) {
+                Ok(None) => {}
+                Ok(Some(blocks)) => {
+                    self.held.found.insert(param.id, blocks);
+                    return param;
+                }
+                Err(error) => {
+                    self.failed = Some(error);
+                    return param;
+                }
+            }
+        }
         let data = match read(self.source, name, param.lazy_shape().to_vec(), self.dtype) {
             Ok(data) => data,
             Err(error) => {

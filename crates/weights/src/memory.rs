@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::dtype::FloatDtype;
 use crate::error::WeightsError;
-use crate::tensors::{TensorInfo, TensorSource};
+use crate::tensors::{StoredDtype, TensorInfo, TensorSource};
 
 /// Allowed for everything whose size the checkpoint does not tell: the vision encoder's
 /// activations, the tokenizer, the program and its buffers.
@@ -24,7 +24,8 @@ const ACTIVATION: u64 = 4;
 
 /// Bytes that a model needs on its device, by part.
 ///
-/// - *weights*: every value of the checkpoint in the type that is computed in;
+/// - *weights*: every value of the checkpoint in the type that is computed in; with f32, matrices in blocks as they
+///   are stored, which is how a CPU multiplies them;
 /// - *KV cache*: the keys and values of all layers for the whole context, in that type, one sequence;
 /// - *activations*, an allowance: for a prefill of the whole context six vectors of the hidden
 ///   width and two of the MLP's width for each token, the attention mask, the last token's logits (all of
@@ -48,6 +49,9 @@ pub struct MemoryEstimate {
     pub kv_cache: u64,
     /// Bytes allowed for activations.
     pub activations: u64,
+    /// Whether matrices are stored, and counted, in blocks of few bits.
+    #[serde(skip)]
+    in_blocks: bool,
     #[serde(skip)]
     text: TextSizes,
 }
@@ -61,26 +65,30 @@ impl MemoryEstimate {
     pub fn of(checkpoint: &dyn TensorSource, dtype: Option<FloatDtype>, context: usize) -> Result<Self, WeightsError> {
         let dtype = dtype.unwrap_or_else(|| FloatDtype::as_stored(checkpoint));
         let context = context as u64;
-        let (mut stored, mut values) = (BTreeMap::new(), 0u64);
+        let size = dtype.size() as u64;
+        let (mut stored, mut weights, mut in_blocks) = (BTreeMap::new(), 0u64, false);
         for name in checkpoint.names() {
             let Some(info) = checkpoint.info(&name) else { continue };
             let bytes = stored.entry(info.dtype.to_string()).or_insert(0u64);
-            *bytes = bytes.saturating_add((info.len() as u64).saturating_mul(info.dtype.size()));
-            values = values.saturating_add(info.len() as u64);
+            *bytes = bytes.saturating_add(info.stored_bytes());
+            let as_stored = dtype == FloatDtype::F32 && matches!(info.dtype, StoredDtype::Ggml(_));
+            in_blocks |= as_stored;
+            let computed = (info.len() as u64).saturating_mul(size);
+            weights = weights.saturating_add(if as_stored { info.stored_bytes() } else { computed });
         }
         let Some(text) = TextSizes::read(checkpoint) else {
             let reason = "it has no language model with `k_proj` and `v_proj`, so its cache cannot be told from it";
             return Err(WeightsError::unsupported(checkpoint.path(), reason));
         };
-        let size = dtype.size() as u64;
         Ok(Self {
             path: checkpoint.path().to_path_buf(),
             dtype,
             context,
             stored,
-            weights: values.saturating_mul(size),
+            weights,
             kv_cache: text.cached.saturating_mul(context).saturating_mul(size),
             activations: text.activations(context),
+            in_blocks,
             text,
         })
     }
@@ -121,8 +129,9 @@ impl MemoryEstimate {
         if context > 0 {
             advice.push(format!("a context of at most {context} tokens instead of {}", self.context));
         }
-        if self.dtype == FloatDtype::F32 {
+        if self.dtype == FloatDtype::F32 && !self.in_blocks {
             advice.push(format!("f16 or bf16 where the device computes it ({} less)", Bytes(self.weights / 2)));
+            advice.push("on a CPU a copy in eight bits (`safevlm import MODEL --quantize q8_0`)".to_string());
         }
         advice.push("a smaller model, a machine with more memory, or closing other programs".to_string());
         Err(WeightsError::TooLarge {
@@ -164,7 +173,6 @@ struct TextSizes {
 
 impl TextSizes {
     fn read(checkpoint: &dyn TensorSource) -> Option<Self> {
-        let is_vision = |name: &str| name.contains("vision") || name.contains("visual");
         let text: Vec<(String, TensorInfo)> = checkpoint
             .names()
             .into_iter()
@@ -198,6 +206,11 @@ impl TextSizes {
         let mask = context.saturating_mul(context).saturating_mul(self.groups);
         layer.saturating_add(mask).saturating_add(FIXED_ALLOWANCE)
     }
+}
+
+/// Whether a tensor of this name belongs to a vision encoder.
+pub(crate) fn is_vision(name: &str) -> bool {
+    name.contains("vision") || name.contains("visual")
 }
 
 /// A number of bytes, as people read it.

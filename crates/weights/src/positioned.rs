@@ -1,10 +1,17 @@
-//! Reads at given places of a file, in small pieces: the page cache is the only other copy.
+//! Reads at given places of a file, in small pieces or into place: the page cache is the only other copy.
+//!
+//! Nothing is memory-mapped: a mapped file that somebody shortens ends the program that reads it, without a word.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use safevlm_kernels::quant::QuantizedMatrix;
 
 use crate::error::WeightsError;
+use crate::gguf::GgmlType;
 
 /// How much is read at a time.
 const CHUNK: usize = 1 << 20;
@@ -34,6 +41,33 @@ impl PositionedFile {
     /// Fills `buffer` from `offset`.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), WeightsError> {
         read_exact_at(&self.file, buffer, offset).map_err(WeightsError::io("read", &self.path))
+    }
+
+    /// [`read_exact_at`](Self::read_exact_at) by several threads where there is much to read.
+    pub(crate) fn read_large(&self, buffer: &mut [u8], offset: u64) -> Result<(), WeightsError> {
+        let parts = buffer.par_chunks_mut(CHUNK).enumerate();
+        parts.try_for_each(|(nth, part)| self.read_exact_at(part, offset + (nth * CHUNK) as u64))
+    }
+
+    /// The matrix of `shape` whose blocks begin at `offset`; none if it is no matrix, or is stored in no blocks that
+    /// a CPU multiplies as they are.
+    pub(crate) fn read_blocks(
+        &self,
+        kind: GgmlType,
+        shape: &[usize],
+        offset: u64,
+        name: &str,
+    ) -> Result<Option<QuantizedMatrix>, WeightsError> {
+        let (Some(format), [rows, columns]) = (kind.format(), shape) else { return Ok(None) };
+        let wrong = |error| WeightsError::unsupported(&self.path, format!("tensor `{name}`: {error}"));
+        let length = format.row_bytes(*columns).map_err(wrong)?.saturating_mul(*rows);
+        // What the file does not have is not asked of the memory.
+        if length as u64 > self.length.saturating_sub(offset) {
+            return Err(WeightsError::unsupported(&self.path, format!("tensor `{name}` is cut off: fetch it again")));
+        }
+        let mut bytes = vec![0; length];
+        self.read_large(&mut bytes, offset)?;
+        QuantizedMatrix::new(format, *rows, *columns, Arc::new(bytes), 0).map(Some).map_err(wrong)
     }
 
     /// Hands the `length` bytes from `offset` to `take` in pieces that are multiples of `unit`

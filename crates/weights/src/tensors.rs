@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use safevlm_kernels::quant::QuantizedMatrix;
 use serde::{Serialize, Serializer};
 
 use crate::error::WeightsError;
@@ -31,13 +32,14 @@ pub enum StoredDtype {
 }
 
 impl StoredDtype {
-    /// Bytes of one value; 1 for block-quantized types, of which no file with a size of its own is estimated.
-    pub(crate) fn size(self) -> u64 {
+    /// How many values share a block, and the block's bytes; a plain type's blocks are its values.
+    pub(crate) fn block(self) -> (usize, usize) {
         match self {
-            Self::F64 | Self::I64 | Self::U64 => 8,
-            Self::F32 | Self::I32 | Self::U32 => 4,
-            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
-            Self::I8 | Self::U8 | Self::Bool | Self::Ggml(_) => 1,
+            Self::F64 | Self::I64 | Self::U64 => (1, 8),
+            Self::F32 | Self::I32 | Self::U32 => (1, 4),
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => (1, 2),
+            Self::I8 | Self::U8 | Self::Bool => (1, 1),
+            Self::Ggml(kind) => kind.block(),
         }
     }
 }
@@ -72,6 +74,12 @@ impl TensorInfo {
         self.shape.iter().product()
     }
 
+    /// The bytes in which the values are stored, as whole blocks.
+    pub fn stored_bytes(&self) -> u64 {
+        let (values, bytes) = self.dtype.block();
+        (self.len() as u64 / values as u64).saturating_mul(bytes as u64)
+    }
+
     /// Whether the tensor holds no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -104,6 +112,16 @@ pub trait TensorSource {
     /// As [`read_f32`](Self::read_f32), and the first error of `take`.
     fn read_pieces(&self, name: &str, take: &mut TakePiece<'_>) -> Result<(), WeightsError> {
         take(&self.read_f32(name)?)
+    }
+
+    /// The matrix `name` in the blocks that it is stored in; none if it is not stored in blocks that a CPU
+    /// multiplies as they are.
+    ///
+    /// # Errors
+    /// As [`read_f32`](Self::read_f32).
+    fn read_blocks(&self, name: &str) -> Result<Option<QuantizedMatrix>, WeightsError> {
+        let _ = name;
+        Ok(None)
     }
 }
 

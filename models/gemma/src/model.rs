@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use safevlm_nn::{
-    Activation, AttachLora, AttentionMask, CausalAttention, CausalAttentionConfig, CausalLm, Embedding, GatedMlp,
-    GatedMlpConfig, KvCache, Positions, RmsNorm, RmsNormConfig, Rotary, RotaryConfig,
+    Activation, AttentionMask, CausalAttention, CausalAttentionConfig, CausalLm, Embedding, GatedMlp, GatedMlpConfig,
+    KvCache, Matrix, Positions, RmsNorm, RmsNormConfig, Rotary, RotaryConfig,
     precision::{rounded, widened},
     rope::RotaryTable,
 };
@@ -199,16 +199,12 @@ impl CausalLm for Gemma {
     fn new_cache(&self, batch: usize, capacity: usize, device: &Device) -> KvCache {
         KvCache::new(self.layers.len(), batch, self.kv_heads, capacity, self.head_dim, device)
     }
-}
 
-impl AttachLora for Gemma {
-    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self {
-        let layer = |mut layer: DecoderLayer| {
-            layer.self_attn = layer.self_attn.attach_lora(targets, rank, alpha);
-            layer.mlp = layer.mlp.attach_lora(targets, rank, alpha);
-            layer
-        };
-        self.layers = self.layers.into_iter().map(layer).collect();
-        self
+    fn matrices(&mut self, visit: &mut dyn FnMut(&str, Matrix<'_>)) {
+        visit("embed_tokens", Matrix::Embedding(&mut self.embed_tokens));
+        for layer in &mut self.layers {
+            layer.self_attn.matrices(visit);
+            layer.mlp.matrices(visit);
+        }
     }
 }

@@ -5,7 +5,7 @@ mod support;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use safevlm_nn::{AttachLora, CausalLm, ImageTokens, Padding, Projector, Sequences, vlm};
+use safevlm_nn::{CausalLm, ImageTokens, Padding, Projector, Sequences, vlm};
 use safevlm_weights::TensorSource;
 use support::*;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::{AttachLora, CausalLm, Padding, PatchGrid, Positions, Sequences, sampler::argmax, vlm};
+use safevlm_nn::{CausalLm, Padding, PatchGrid, Positions, Sequences, sampler::argmax, vlm};
 use safevlm_qwen::{Qwen, QwenConfig, image_positions, key_rules};
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, collect_module, load_module};
 use serde_json::Value;

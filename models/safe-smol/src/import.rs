@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safevlm_core::DeviceSpec;
 use safevlm_core::taxonomy::CLASSES;
 use safevlm_efficientnet::EfficientNetConfig;
 use safevlm_weights::{
-    Fetcher, FileRecord, LlamaGguf, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SafetensorsWriter,
-    SaveDtype, Source, StagedFolder, StateDict, TensorSource, Tensors, collect_module, tokenizer_files,
+    Fetcher, FileRecord, LlamaGguf, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SaveDtype, Source,
+    StagedFolder, StateDict, Storage, TensorSource, Tensors, collect_module, save_tensors_mixed, tokenizer_files,
 };
 use serde_json::{Value, json};
 
@@ -182,17 +181,5 @@ fn write_files(dir: &Path, staged: &StagedFolder, language_model: &LlamaGguf) ->
 
 /// One file of f32 tensors.
 fn write_weights(path: &Path, source: &dyn TensorSource, progress: bool) -> Result<(), SafeSmolError> {
-    let tensors: Vec<_> =
-        source.names().into_iter().filter_map(|name| source.info(&name).map(|info| (name, info.shape))).collect();
-    let mut writer = SafetensorsWriter::create(path, &tensors, SaveDtype::F32, &BTreeMap::new())?;
-    let bar = if progress { ProgressBar::new(tensors.len() as u64) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("assembling {bar:30} {pos}/{len} tensors") {
-        bar.set_style(style);
-    }
-    for (name, _) in &tensors {
-        writer.write(name, &source.read_f32(name)?)?;
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(writer.finish()?)
+    Ok(save_tensors_mixed(path, source, &|_, _| Storage::Float(SaveDtype::F32), &BTreeMap::new(), progress)?)
 }

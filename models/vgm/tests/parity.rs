@@ -26,9 +26,9 @@ fn tensor<const D: usize>(golden: &Value, name: &str, shape: [usize; D], device:
 
 fn tiny(golden: &Value, device: &Device) -> Vgm {
     let mut head = VgmConfig::new(32).init(device);
-    head.fc1.weight = Param::from_tensor(tensor(golden, "fc1.weight", [16, 32], device));
+    head.fc1.weight = Param::from_tensor(tensor(golden, "fc1.weight", [16, 32], device)).into();
     head.fc1.bias = Some(Param::from_tensor(tensor(golden, "fc1.bias", [16], device)));
-    head.fc2.weight = Param::from_tensor(tensor(golden, "fc2.weight", [20, 16], device));
+    head.fc2.weight = Param::from_tensor(tensor(golden, "fc2.weight", [20, 16], device)).into();
     head.fc2.bias = Some(Param::from_tensor(tensor(golden, "fc2.bias", [20], device)));
     head
 }

@@ -3,6 +3,7 @@
 mod judges;
 mod llm_args;
 mod merge;
+mod perplexity;
 mod predict;
 mod report;
 mod score;
@@ -32,6 +33,7 @@ pub(crate) struct EvalArgs {
 enum EvalCommand {
     Predict(predict::PredictArgs),
     Merge(merge::MergeArgs),
+    Perplexity(perplexity::PerplexityArgs),
     Report(report::ReportArgs),
     Score(score::ScoreArgs),
 }
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match &args.command {
         EvalCommand::Predict(args) => predict::run(args),
         EvalCommand::Merge(args) => merge::run(args),
+        EvalCommand::Perplexity(args) => perplexity::run(args),
         EvalCommand::Report(args) => report::run(args),
         EvalCommand::Score(args) => score::run(args),
     }

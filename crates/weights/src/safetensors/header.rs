@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::size_of;
+use super::blocks;
 use crate::error::WeightsError;
 use crate::positioned::PositionedFile;
 use crate::tensors::{StoredDtype, TensorInfo};
@@ -88,6 +88,7 @@ pub(super) fn read(file: &PositionedFile) -> Result<Header, WeightsError> {
         }
         end = to;
     }
+    blocks::apply(&mut header).map_err(bad)?;
     if end != data_length {
         return Err(bad(format!("the tensors end at byte {end}, the data at {data_length}")));
     }
@@ -101,7 +102,7 @@ fn check(raw: &RawEntry, data_start: u64, data_length: u64) -> Result<Entry, Str
     if from > to || to > data_length {
         return Err(format!("should lie at bytes {from} to {to}, the data has {data_length} (a file cut short?)"));
     }
-    let unit = size_of(dtype).unwrap_or(1);
+    let (_, unit) = dtype.block();
     let bytes = raw.shape.iter().try_fold(unit as u64, |product, extent| product.checked_mul(*extent));
     if bytes != Some(to - from) {
         return Err(format!("has {} bytes, which is not the shape {:?} of {dtype}", to - from, raw.shape));

@@ -1,5 +1,6 @@
 //! Safetensors: one file, or shards with an index.
 
+pub(crate) mod blocks;
 pub(crate) mod header;
 mod index;
 
@@ -7,10 +8,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use safevlm_kernels::quant::QuantizedMatrix;
+
 use crate::decode;
 use crate::error::WeightsError;
 use crate::positioned::PositionedFile;
-use crate::tensors::{TakePiece, TensorInfo, TensorSource, no_tensor};
+use crate::tensors::{StoredDtype, TakePiece, TensorInfo, TensorSource, no_tensor};
 use header::{Entry, Header};
 use index::WeightMap;
 
@@ -135,7 +138,14 @@ impl TensorSource for SafetensorsDir {
     }
 
     fn read_f32(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
-        let count = self.info(name).map_or(0, |info| info.len());
+        let (number, entry) = self.tensors.get(name).ok_or_else(|| no_tensor(self, name))?;
+        let count = entry.info.len();
+        if entry.info.dtype == StoredDtype::F32 && cfg!(target_endian = "little") {
+            // The file's bytes are the values: they are read to where they stay.
+            let mut values = vec![0f32; count];
+            self.files[*number].read_large(bytemuck::cast_slice_mut(&mut values), entry.offset)?;
+            return Ok(values);
+        }
         let mut values = Vec::with_capacity(count);
         self.read_pieces(name, &mut |piece| {
             values.extend_from_slice(piece);
@@ -149,12 +159,20 @@ impl TensorSource for SafetensorsDir {
         let file = &self.files[*number];
         let dtype = entry.info.dtype;
         let mut values = Vec::new();
-        file.read_pieces(entry.offset, entry.length, decode::size_of(dtype).unwrap_or(1), |bytes| {
+        file.read_pieces(entry.offset, entry.length, dtype.block().1, |bytes| {
             values.clear();
             decode::append(dtype, bytes, &mut values)
                 .map_err(|reason| WeightsError::unsupported(&file.path, format!("tensor `{name}`: {reason}")))?;
             take(&values)
         })
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Option<QuantizedMatrix>, WeightsError> {
+        let (number, entry) = self.tensors.get(name).ok_or_else(|| no_tensor(self, name))?;
+        match entry.info.dtype {
+            StoredDtype::Ggml(kind) => self.files[*number].read_blocks(kind, &entry.info.shape, entry.offset, name),
+            _ => Ok(None),
+        }
     }
 }
 

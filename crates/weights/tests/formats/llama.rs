@@ -11,7 +11,8 @@ fn names_order_and_values_are_those_of_the_original_checkpoint() {
     let original = SafetensorsDir::open(&golden("tiny_llama.safetensors")).unwrap();
     assert_eq!(llama.names(), original.names());
     for name in original.names() {
-        assert_eq!(llama.info(&name), original.info(&name), "{name}");
+        let shape = |source: &dyn TensorSource| source.info(&name).map(|info| info.shape);
+        assert_eq!(shape(&llama), shape(&original), "{name}");
         assert_eq!(llama.read_f32(&name).unwrap(), original.read_f32(&name).unwrap(), "{name}");
     }
     assert!(llama.info("lm_head.weight").is_none());

@@ -4,6 +4,7 @@ mod gguf;
 mod gguf_hostile;
 mod llama;
 mod pytorch;
+mod quantized;
 mod safetensors;
 mod shards;
 

@@ -2,7 +2,10 @@
 
 mod golden;
 
-use safevlm_weights::{Cache, Fetcher, LlamaGguf, PinnedFile, TensorSource, tokenizer_files};
+use safevlm_weights::{
+    Cache, Fetcher, LlamaGguf, PinnedFile, Quantization, SafetensorsDir, Source, StoredDtype, TensorSource,
+    import_source_as, tokenizer_files,
+};
 
 /// The pinned file, fetched once into the default cache.
 fn gguf() -> LlamaGguf {
@@ -72,4 +75,35 @@ fn tensors_are_those_that_transformers_dequantises() {
         assert!((sum - case.sum).abs() < 1e-6 * (1. + case.sum.abs()), "{}: {sum} {}", case.name, case.sum);
         assert!((weighted - case.weighted).abs() < 1e-6 * (1. + case.weighted.abs()), "{}", case.name);
     }
+}
+
+#[test]
+fn the_file_s_own_blocks_are_kept_and_mean_the_same_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let llama = gguf();
+    let source = Source::Path(llama.path().to_path_buf());
+    let fetcher = Fetcher::new(Cache::open(Some(dir.path())).unwrap());
+    let folder = import_source_as(&source, Some("smollm2"), Some(Quantization::Keep), &fetcher).unwrap();
+    assert!(folder.ends_with("smollm2-q4_1"), "{folder:?}");
+    let kept = SafetensorsDir::open(&folder).unwrap();
+    assert_eq!(kept.names(), llama.names());
+    for name in llama.names() {
+        let (info, original) = (kept.info(&name).unwrap(), llama.info(&name).unwrap());
+        assert_eq!(info.shape, original.shape, "{name}");
+        assert_eq!(kept.read_f32(&name).unwrap(), llama.read_f32(&name).unwrap(), "{name}");
+        if info.shape.len() == 2 {
+            assert_eq!(info.dtype, original.dtype, "{name}");
+            assert!(kept.read_blocks(&name).unwrap().is_some(), "{name}");
+        } else {
+            assert_eq!(info.dtype, StoredDtype::F32, "{name}");
+        }
+    }
+    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["quantization_config"]["quant_method"], "safevlm_blocks");
+    // What is quantized is not quantized once more, and rows of 576 are no blocks of 256.
+    let again = import_source_as(&Source::Path(folder), None, Some("q8_0".parse().unwrap()), &fetcher).unwrap_err();
+    assert!(again.to_string().contains("it is quantized already"), "{again}");
+    let odd = import_source_as(&source, None, Some("q4_k".parse().unwrap()), &fetcher).unwrap_err().to_string();
+    assert!(odd.contains("rows of 576 values cannot be q4_k") && odd.contains("q8_0"), "{odd}");
 }
