@@ -8,6 +8,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use safevlm_kernels::activation::*;
 use safevlm_kernels::attention::{Attention, Heads, Order, attention};
+use safevlm_kernels::convolution::{Affine, Convolution, convolve};
 use safevlm_kernels::linear::linear;
 use safevlm_kernels::norm::{add_rms_norm, layer_norm_into, rms_norm_into};
 use safevlm_kernels::rope::{HeadLayout, rope};
@@ -32,7 +33,7 @@ fn report(filter: &str, name: &str, amount: usize, unit: &str, run: impl FnMut()
     if name.contains(filter) {
         let ms = best_ms(run);
         let per_second = amount as f64 / ms / 1e6 * if unit == "GB/s" { 4.0 } else { 1.0 };
-        println!("{name:36} {ms:9.3} ms {per_second:8.1} {unit}");
+        println!("{name:48} {ms:9.3} ms {per_second:8.1} {unit}");
     }
 }
 
@@ -152,7 +153,7 @@ fn heads(filter: &str) {
 fn products(filter: &str) {
     for (inputs, outputs) in [(576, 576), (576, 1536), (1536, 576), (1024, 4096), (576, 49152)] {
         let weight = values(inputs * outputs);
-        for rows in [1, 4, 8, 16, 50, 256, 576] {
+        for rows in [1, 4, 8, 16, 50, 56, 256, 576] {
             let x = values(rows * inputs);
             let mut y = vec![0.0; rows * outputs];
             let run = || linear(&x, &weight, inputs, black_box(&mut y));
@@ -165,6 +166,97 @@ fn products(filter: &str) {
     }
 }
 
+/// A convolution of a square image, its weights, and where its output goes.
+struct Layer {
+    name: String,
+    shape: Convolution,
+    weight: Vec<f32>,
+    shift: Vec<f32>,
+    cut: Option<[f32; 2]>,
+    y: Vec<f32>,
+}
+
+impl Layer {
+    /// With TensorFlow's padding, the odd zero behind.
+    fn new(name: &str, [channels, outputs]: [usize; 2], kernel: usize, stride: usize, side: usize, cut: bool) -> Self {
+        let after = side.div_ceil(stride);
+        let zeros = ((after - 1) * stride + kernel).saturating_sub(side);
+        let groups = if name == "depthwise" { channels } else { 1 };
+        let shape = Convolution {
+            batch: 1,
+            channels,
+            size: [side; 2],
+            outputs,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [[zeros / 2, zeros - zeros / 2]; 2],
+            groups,
+        };
+        Self {
+            name: format!("convolution {name} {channels} to {outputs}, {kernel}x{kernel}/{stride}, {side}"),
+            shape,
+            weight: values(outputs * channels / groups * kernel * kernel).iter().map(|x| x * 0.1).collect(),
+            shift: vec![0.5; outputs],
+            cut: cut.then_some([0.0, 6.0]),
+            y: vec![0.0; outputs * after * after],
+        }
+    }
+
+    fn run(&mut self, x: &[f32]) {
+        let affine = Affine { scale: Some(&self.shift), shift: &self.shift, cut: self.cut };
+        convolve(&self.shape, x, &self.weight, Some(affine), &mut self.y);
+    }
+}
+
+/// The layers of EfficientNet-Lite0, and of each the layer whose output is added to its own.
+fn lite0() -> Vec<(Layer, Option<usize>)> {
+    let stages =
+        [[1, 3, 1, 1, 16], [2, 3, 2, 6, 24], [2, 5, 2, 6, 40], [3, 3, 2, 6, 80], [3, 5, 1, 6, 112], [4, 5, 2, 6, 192]];
+    let mut layers = vec![(Layer::new("stem", [3, 32], 3, 2, 224, true), None)];
+    let (mut width, mut side) = (32, 112);
+    for [repeats, kernel, stride, expansion, outputs] in stages.into_iter().chain([[1, 3, 1, 6, 320]]) {
+        for nth in 0..repeats {
+            let (stride, inner, before) = (if nth == 0 { stride } else { 1 }, width * expansion, layers.len() - 1);
+            if expansion > 1 {
+                layers.push((Layer::new("expand", [width, inner], 1, 1, side, true), None));
+            }
+            layers.push((Layer::new("depthwise", [inner; 2], kernel, stride, side, true), None));
+            side = side.div_ceil(stride);
+            let residual = (stride == 1 && width == outputs).then_some(before);
+            layers.push((Layer::new("project", [inner, outputs], 1, 1, side, false), residual));
+            width = outputs;
+        }
+    }
+    layers.push((Layer::new("head", [width, 1280], 1, 1, side, true), None));
+    layers
+}
+
+fn convolutions(filter: &str) {
+    let mut layers = lite0();
+    let pixels = values(3 * 224 * 224);
+    let operations = |layer: &Layer| 2 * layer.y.len() * layer.weight.len() / layer.shape.outputs;
+    let all = layers.iter().map(|(layer, _)| operations(layer)).sum();
+    report(filter, "convolution: EfficientNet-Lite0", all, "GFLOP/s", || {
+        for nth in 0..layers.len() {
+            let (before, rest) = layers.split_at_mut(nth);
+            let (layer, residual) = &mut rest[0];
+            layer.run(before.last().map_or(&pixels, |(layer, _)| &layer.y));
+            if let Some(residual) = residual {
+                layer.y.iter_mut().zip(&before[*residual].0.y).for_each(|(y, x)| *y += x);
+            }
+        }
+    });
+    let patches = [(16, 224, 768), (16, 512, 768), (14, 336, 1024)].map(|(patch, side, width)| {
+        let mut layer = Layer::new("patches", [3, width], patch, patch, side, false);
+        layer.shape.padding = [[0; 2]; 2];
+        layer
+    });
+    for mut layer in layers.into_iter().map(|(layer, _)| layer).chain(patches) {
+        let x = values(layer.shape.channels * layer.shape.size[0] * layer.shape.size[1]);
+        report(filter, &layer.name.clone(), operations(&layer), "GFLOP/s", || layer.run(black_box(&x)));
+    }
+}
+
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     println!("level {}, {} threads", safevlm_kernels::level().name(), rayon::current_num_threads());
@@ -172,4 +264,5 @@ fn main() {
     rows(&filter);
     heads(&filter);
     products(&filter);
+    convolutions(&filter);
 }

@@ -12,6 +12,7 @@ mod memory;
 pub mod activation;
 pub mod affine;
 pub mod attention;
+pub mod convolution;
 mod lanes;
 pub mod linear;
 mod math;
@@ -21,6 +22,7 @@ pub mod rope;
 pub mod softmax;
 #[cfg(test)]
 mod testing;
+mod tile;
 
 mod pool;
 pub mod quant;

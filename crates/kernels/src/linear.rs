@@ -10,11 +10,8 @@ mod avx2;
 use rayon::prelude::*;
 
 use crate::level::{Level, MulAdd, level};
+use crate::tile::{HALF, LANES, ROWS as OUTPUTS, tile};
 
-/// Rows of activations that are multiplied at once.
-const LANES: usize = 16;
-/// Outputs that are summed at once: with [`LANES`] rows their sums just fit AVX2's registers.
-const OUTPUTS: usize = 6;
 /// Up to so many rows of activations, vectors run along the inputs.
 const FEW: usize = 8;
 /// Rows of weights that a row of activations is multiplied with at once when vectors run along the inputs.
@@ -23,9 +20,6 @@ const WEIGHTS: usize = 4;
 const RESIDENT: usize = 48 << 10;
 /// Multiplications that are worth waking a thread for, some tens of microseconds.
 const WORTH_A_THREAD: usize = 1 << 18;
-
-/// Values of 16 rows at one input.
-type Panel = [f32; LANES];
 
 /// `y = x · Wᵀ`
 ///
@@ -71,26 +65,30 @@ fn linear_at(level: Level, x: &[f32], weight: &[f32], inputs: usize, y: &mut [f3
     }
 }
 
-/// The activations as panels, `[rows / 16, inputs]`; missing rows are 0.
-fn pack(x: &[f32], inputs: usize, threads: bool) -> Vec<Panel> {
-    let rows = LANES * inputs;
-    let mut panels = vec![[0.0; LANES]; x.len().div_ceil(rows) * inputs];
-    let fill = |(panels, x): (&mut [Panel], &[f32])| {
+/// The activations as panels, `[rows / 16, inputs, 16]`; up to 8 rows that remain make a narrow one,
+/// `[inputs, 8]`. Missing rows are 0.
+fn pack(x: &[f32], inputs: usize, threads: bool) -> Vec<f32> {
+    let rows = x.len() / inputs;
+    let mut panels = vec![0.0; rows.next_multiple_of(HALF) * inputs];
+    let fill = |(panel, x): (&mut [f32], &[f32])| {
+        let width = panel.len() / inputs;
         for (lane, x) in x.chunks_exact(inputs).enumerate() {
-            panels.iter_mut().zip(x).for_each(|(panel, x)| panel[lane] = *x);
+            panel.chunks_exact_mut(width).zip(x).for_each(|(panel, x)| panel[lane] = *x);
         }
     };
+    let share = LANES * inputs;
     match threads {
-        true => panels.par_chunks_mut(inputs).zip(x.par_chunks(rows)).for_each(fill),
-        false => panels.chunks_mut(inputs).zip(x.chunks(rows)).for_each(fill),
+        true => panels.par_chunks_mut(share).zip(x.par_chunks(share)).for_each(fill),
+        false => panels.chunks_mut(share).zip(x.chunks(share)).for_each(fill),
     }
     panels
 }
 
 /// One part's outputs, 16 rows in the lanes.
-fn by_rows(level: Level, panels: &[Panel], weight: &[f32], inputs: usize, y: &mut [&mut [f32]]) {
-    let resident = (RESIDENT / (inputs * LANES)).max(1);
-    for (nth, block) in panels.chunks(resident * inputs).enumerate() {
+fn by_rows(level: Level, panels: &[f32], weight: &[f32], inputs: usize, y: &mut [&mut [f32]]) {
+    let panel = inputs * LANES;
+    let resident = (RESIDENT / panel).max(1);
+    for (nth, block) in panels.chunks(resident * panel).enumerate() {
         let y = &mut y[nth * resident * LANES..];
         for (first, weight) in (0..).step_by(OUTPUTS).zip(weight.chunks(OUTPUTS * inputs)) {
             let count = weight.len() / inputs;
@@ -100,9 +98,10 @@ fn by_rows(level: Level, panels: &[Panel], weight: &[f32], inputs: usize, y: &mu
                 &weight[nth * inputs..][..inputs]
             };
             let rows: [&[f32]; OUTPUTS] = std::array::from_fn(row);
-            for (panel, y) in block.chunks_exact(inputs).zip(y.chunks_mut(LANES)) {
+            for (panel, y) in block.chunks(panel).zip(y.chunks_mut(LANES)) {
                 let mut sums = [[0.0; LANES]; OUTPUTS];
-                tile(level, panel, &rows, &mut sums);
+                let width = panel.len() / inputs;
+                tile(level, width == HALF, panel, width, &rows, &mut sums);
                 for (lane, y) in y.iter_mut().enumerate() {
                     let y = &mut y[first..][..count];
                     y.iter_mut().zip(&sums).for_each(|(y, sums)| *y = sums[lane]);
@@ -112,39 +111,13 @@ fn by_rows(level: Level, panels: &[Panel], weight: &[f32], inputs: usize, y: &mu
     }
 }
 
-/// The products of six rows of weights with the 16 rows of a panel.
-fn tile(level: Level, panel: &[Panel], weights: &[&[f32]; OUTPUTS], out: &mut [[f32; LANES]; OUTPUTS]) {
-    match level {
-        // SAFETY: a level is only taken after its features have been found.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { avx2::tile(panel, weights, out) },
-        _ => tile_at(level, panel, weights, out),
-    }
-}
-
 /// The products of one row with four rows of weights, which lie one after the other.
 fn dots(level: Level, x: &[f32], weights: &[f32], out: &mut [f32; WEIGHTS]) {
     match level {
-        // SAFETY: as above.
+        // SAFETY: a level is only taken after its features have been found.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 | Level::Avx512 => unsafe { avx2::dots(x, weights, out) },
         _ => weights.chunks_exact(x.len()).zip(out).for_each(|(weights, out)| *out = dot_at(level, x, weights)),
-    }
-}
-
-vectorised! {
-    fn tile_at<M>(panel: &[[f32; 16]], weights: &[&[f32]; 6], out: &mut [[f32; 16]; 6]) {
-        let mut sums = [[0.0f32; LANES]; OUTPUTS];
-        let weights: [&[f32]; OUTPUTS] = std::array::from_fn(|row| &weights[row][..panel.len()]);
-        for (at, panel) in panel.iter().enumerate() {
-            for row in 0..OUTPUTS {
-                let weight = weights[row][at];
-                for lane in 0..LANES {
-                    sums[row][lane] = M::mul_add(panel[lane], weight, sums[row][lane]);
-                }
-            }
-        }
-        *out = sums;
     }
 }
 

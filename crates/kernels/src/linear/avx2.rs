@@ -1,32 +1,8 @@
-//! The two inner loops in AVX2 and FMA: left to itself, the compiler now and then spills their sums.
+//! The inner loop for few rows in AVX2 and FMA: left to itself, the compiler now and then spills its sums.
 
 use std::arch::x86_64::*;
 
-use super::{LANES, OUTPUTS, Panel, WEIGHTS};
-
-/// The products of six rows of weights with the 16 rows of a panel.
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn tile(panel: &[Panel], weights: &[&[f32]; OUTPUTS], out: &mut [[f32; LANES]; OUTPUTS]) {
-    let weights = weights.map(|weights| weights[..panel.len()].as_ptr());
-    let mut sums = [[_mm256_setzero_ps(); 2]; OUTPUTS];
-    for (at, panel) in panel.iter().enumerate() {
-        // SAFETY: a panel has 16 values.
-        let x = unsafe { [_mm256_loadu_ps(panel.as_ptr()), _mm256_loadu_ps(panel.as_ptr().add(8))] };
-        for (sums, weights) in sums.iter_mut().zip(weights) {
-            // SAFETY: each row of weights has as many values as there are panels.
-            let weight = _mm256_set1_ps(unsafe { *weights.add(at) });
-            sums[0] = _mm256_fmadd_ps(x[0], weight, sums[0]);
-            sums[1] = _mm256_fmadd_ps(x[1], weight, sums[1]);
-        }
-    }
-    for (out, sums) in out.iter_mut().zip(sums) {
-        // SAFETY: there is room for 16 values.
-        unsafe {
-            _mm256_storeu_ps(out.as_mut_ptr(), sums[0]);
-            _mm256_storeu_ps(out.as_mut_ptr().add(8), sums[1]);
-        }
-    }
-}
+use super::WEIGHTS;
 
 /// The products of one row with four rows of weights, which lie one after the other.
 #[target_feature(enable = "avx2,fma")]
