@@ -10,7 +10,6 @@ mod machine;
 mod memory;
 
 pub mod activation;
-pub mod affine;
 pub mod attention;
 pub mod convolution;
 mod lanes;
