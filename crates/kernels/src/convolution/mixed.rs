@@ -141,13 +141,13 @@ fn multiply(source: &Source, part: &mut Part, panels: &[Panel]) {
 
 vectorised! {
     fn finish_at<M>(sums: &mut Sums, finishes: &[Finish; 6]) {
-        for row in 0..ROWS {
-            let [scale, shift, least, most] = finishes[row];
-            for lane in 0..LANES {
-                let y = M::mul_add(sums[row][lane], scale, shift);
+        for (sums, finish) in sums.iter_mut().zip(finishes) {
+            let [scale, shift, least, most] = *finish;
+            for sum in sums {
+                let y = M::mul_add(*sum, scale, shift);
                 // NaN stays NaN: every comparison with it is false.
                 let y = if y < least { least } else { y };
-                sums[row][lane] = if y > most { most } else { y };
+                *sum = if y > most { most } else { y };
             }
         }
     }

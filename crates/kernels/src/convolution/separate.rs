@@ -92,16 +92,28 @@ impl Padded {
                     // The first column of this phase that the input has.
                     let first = left.saturating_sub(phase).div_ceil(stride);
                     let column = first * stride + phase - left;
-                    let row = row.iter_mut().skip(first);
-                    match (x.get(column..), stride) {
-                        (None, _) => {}
-                        (Some(x), 1) => row.zip(x).for_each(|(to, from)| *to = *from),
-                        (Some(x), 2) => row.zip(x.chunks(2)).for_each(|(to, from)| *to = from[0]),
-                        (Some(x), _) => row.zip(x.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
+                    if let (Some(to), Some(from)) = (row.get_mut(first..), x.get(column..)) {
+                        every(stride, from, to);
                     }
                 }
             }
         }
+    }
+}
+
+/// Copies every `stride`th value, as many as there are and have room.
+fn every(stride: usize, from: &[f32], to: &mut [f32]) {
+    match stride {
+        1 => {
+            let count = from.len().min(to.len());
+            to[..count].copy_from_slice(&from[..count]);
+        }
+        2 => {
+            let (pairs, last) = from.as_chunks::<2>();
+            to.iter_mut().zip(pairs).for_each(|(to, from)| *to = from[0]);
+            to.iter_mut().skip(pairs.len()).zip(last).for_each(|(to, from)| *to = *from);
+        }
+        _ => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
     }
 }
 
