@@ -4,24 +4,25 @@
 //! keys nor values have to be turned round (`panel`); with few, as in decoding, a vector holds part of one key
 //! (`few`). Query heads that share a key head are treated as further queries of that head.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod few;
 mod panel;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::level::{Level, level};
+use crate::team;
 use panel::{LANES, Panel};
 
-/// Up to so many queries share a key head, they are taken one by one.
-const FEW: usize = 4;
+/// Up to so many queries of a key head, vectors hold parts of keys.
+const FEW: usize = 8;
 /// Keys that are taken at once.
 const BLOCK: usize = 96;
 /// Most queries of one task; the keys are read once for them.
 const TASK: usize = 8 * LANES;
-/// Multiplications that are worth waking a thread for: some tens of microseconds.
-const WORTH_A_THREAD: usize = 1 << 21;
+/// Multiplications that are worth another thread: some tens of microseconds.
+const WORTH_A_THREAD: usize = 1 << 18;
 
 /// Heads in a slice, with the distances in values from one to the next. A head itself lies in one piece.
 #[derive(Clone, Copy, Debug)]
@@ -181,10 +182,10 @@ fn attention_at(level: Level, shape: &Attention, q: Heads, k: Heads, v: Heads, o
     };
     let groups = heads / kv_heads;
     let rows = queries * groups;
-    let alone = batch * heads * queries * keys * head_dim < WORTH_A_THREAD || rayon::current_num_threads() == 1;
     if rows <= FEW {
-        return few::attention(level, shape, q, source, out, alone);
+        return few::attention(level, shape, q, source, out);
     }
+    let alone = batch * heads * queries * keys * head_dim < WORTH_A_THREAD || rayon::current_num_threads() == 1;
 
     // The output's heads, sorted into tasks: each a key head's, for some of its queries.
     let heads_at_once = batch * kv_heads;
@@ -209,7 +210,7 @@ fn attention_at(level: Level, shape: &Attention, q: Heads, k: Heads, v: Heads, o
     };
     match alone {
         true => tasks.into_iter().enumerate().for_each(run),
-        false => tasks.into_par_iter().with_max_len(1).enumerate().for_each(run),
+        false => team::for_each(tasks.into_iter(), |task, out| run((task, out))),
     }
 }
 

@@ -9,9 +9,8 @@ mod avx2;
 mod mixed;
 mod separate;
 
-use rayon::prelude::*;
-
 use crate::level::{Level, level};
+use crate::team;
 
 /// From so many outputs of a group on, its places are columns of a matrix.
 const MANY: usize = 16;
@@ -192,7 +191,7 @@ fn convolve_at(level: Level, shape: &Convolution, x: &[f32], weight: &[f32], aff
     };
     match wanted {
         1 => parts.iter_mut().for_each(run),
-        _ => parts.par_iter_mut().for_each(run),
+        _ => team::for_each(parts.iter_mut(), |_, part| run(part)),
     }
 }
 

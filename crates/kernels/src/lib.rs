@@ -16,9 +16,11 @@ mod lanes;
 pub mod linear;
 mod math;
 pub mod norm;
+mod output;
 mod parallel;
 pub mod rope;
 pub mod softmax;
+pub mod team;
 #[cfg(test)]
 mod testing;
 mod tile;

@@ -6,10 +6,10 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod few;
 
-use rayon::prelude::*;
-
-use crate::level::{Level, MulAdd, level};
+use crate::level::{Level, level};
+use crate::team;
 use crate::tile::{HALF, LANES, ROWS as OUTPUTS, tile};
 
 /// Up to so many rows of activations, vectors run along the inputs.
@@ -31,22 +31,46 @@ const WORTH_A_THREAD: usize = 1 << 18;
 ///
 /// If the lengths do not fit each other.
 pub fn linear(x: &[f32], weight: &[f32], inputs: usize, y: &mut [f32]) {
-    linear_at(level(), x, weight, inputs, y);
+    linear_many(x, inputs, &mut [(weight, y)]);
 }
 
-fn linear_at(level: Level, x: &[f32], weight: &[f32], inputs: usize, y: &mut [f32]) {
-    if inputs == 0 {
-        assert!(x.is_empty() && weight.is_empty(), "values without inputs");
-        return y.fill(0.0);
+/// [`linear`] of one input with several weights, such as queries, keys and values, or gate and up: with few rows the
+/// work of all is handed over at once.
+///
+/// # Panics
+///
+/// As [`linear`].
+pub fn linear_many(x: &[f32], inputs: usize, products: &mut [(&[f32], &mut [f32])]) {
+    linear_at(level(), x, inputs, products);
+}
+
+fn linear_at(level: Level, x: &[f32], inputs: usize, products: &mut [(&[f32], &mut [f32])]) {
+    let rows = x.len().checked_div(inputs).unwrap_or(0);
+    for (weight, y) in products.iter_mut() {
+        if inputs == 0 {
+            assert!(x.is_empty() && weight.is_empty(), "values without inputs");
+            y.fill(0.0);
+            continue;
+        }
+        let outputs = weight.len() / inputs;
+        assert!(x.len() == rows * inputs && weight.len() == outputs * inputs, "rows of {inputs} inputs");
+        assert_eq!(y.len(), rows * outputs, "{rows} rows of {outputs} outputs");
     }
-    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
-    assert!(x.len() == rows * inputs && weight.len() == outputs * inputs, "rows of {inputs} inputs");
-    assert_eq!(y.len(), rows * outputs, "{rows} rows of {outputs} outputs");
+    match rows {
+        0 => {}
+        1..=FEW => few::products(level, x, inputs, products),
+        _ => products.iter_mut().for_each(|(weight, y)| many(level, x, weight, inputs, y)),
+    }
+}
+
+/// The product of many rows with one weight.
+fn many(level: Level, x: &[f32], weight: &[f32], inputs: usize, y: &mut [f32]) {
     if y.is_empty() {
         return;
     }
+    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
     let threads = rayon::current_num_threads();
-    let parts = if rows * weight.len() < WORTH_A_THREAD { 1 } else { threads * if rows > FEW { 4 } else { 1 } };
+    let parts = if rows * weight.len() < WORTH_A_THREAD { 1 } else { 4 * threads };
     let share = outputs.div_ceil(parts).next_multiple_of(OUTPUTS);
     // Each part gets its own columns of all rows of the output.
     let mut columns: Vec<Vec<&mut [f32]>> = (0..outputs.div_ceil(share)).map(|_| Vec::with_capacity(rows)).collect();
@@ -54,14 +78,11 @@ fn linear_at(level: Level, x: &[f32], weight: &[f32], inputs: usize, y: &mut [f3
         row.chunks_mut(share).zip(&mut columns).for_each(|(part, columns)| columns.push(part));
     }
     let mut work: Vec<_> = columns.into_iter().zip(weight.chunks(share * inputs)).collect();
-    let panels = if rows > FEW { pack(x, inputs, parts > 1) } else { Vec::new() };
-    let run = |(y, weight): &mut (Vec<&mut [f32]>, &[f32])| match rows > FEW {
-        true => by_rows(level, &panels, weight, inputs, y),
-        false => by_inputs(level, x, weight, inputs, y),
-    };
+    let panels = pack(x, inputs, parts > 1);
+    let run = |(y, weight): &mut (Vec<&mut [f32]>, &[f32])| by_rows(level, &panels, weight, inputs, y);
     match work.len() {
         1 => work.iter_mut().for_each(run),
-        _ => work.par_iter_mut().with_max_len(1).for_each(run),
+        _ => team::for_each(work.iter_mut(), |_, part| run(part)),
     }
 }
 
@@ -78,7 +99,7 @@ fn pack(x: &[f32], inputs: usize, threads: bool) -> Vec<f32> {
     };
     let share = LANES * inputs;
     match threads {
-        true => panels.par_chunks_mut(share).zip(x.par_chunks(share)).for_each(fill),
+        true => team::for_each(panels.chunks_mut(share).zip(x.chunks(share)), |_, panel| fill(panel)),
         false => panels.chunks_mut(share).zip(x.chunks(share)).for_each(fill),
     }
     panels
@@ -109,65 +130,6 @@ fn by_rows(level: Level, panels: &[f32], weight: &[f32], inputs: usize, y: &mut 
             }
         }
     }
-}
-
-/// The products of one row with four rows of weights, which lie one after the other.
-fn dots(level: Level, x: &[f32], weights: &[f32], out: &mut [f32; WEIGHTS]) {
-    match level {
-        // SAFETY: a level is only taken after its features have been found.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { avx2::dots(x, weights, out) },
-        _ => weights.chunks_exact(x.len()).zip(out).for_each(|(weights, out)| *out = dot_at(level, x, weights)),
-    }
-}
-
-/// One part's outputs, row after row.
-fn by_inputs(level: Level, x: &[f32], weight: &[f32], inputs: usize, y: &mut [&mut [f32]]) {
-    for (first, weight) in (0..).step_by(WEIGHTS).zip(weight.chunks(WEIGHTS * inputs)) {
-        for (x, y) in x.chunks_exact(inputs).zip(y.iter_mut()) {
-            let count = weight.len() / inputs;
-            let y = &mut y[first..][..count];
-            match count {
-                WEIGHTS => {
-                    let mut sums = [0.0; WEIGHTS];
-                    dots(level, x, weight, &mut sums);
-                    y.copy_from_slice(&sums);
-                }
-                _ => weight.chunks_exact(inputs).zip(y).for_each(|(weight, y)| *y = dot_at(level, x, weight)),
-            }
-        }
-    }
-}
-
-/// `sums += x · weights`, lane by lane.
-#[inline(always)]
-fn add<M: MulAdd>(sums: &mut [f32; LANES], x: &[f32; LANES], weights: &[f32; LANES]) {
-    for lane in 0..LANES {
-        sums[lane] = M::mul_add(x[lane], weights[lane], sums[lane]);
-    }
-}
-
-vectorised! {
-    fn dot_at<M>(x: &[f32], weight: &[f32]) -> f32 {
-        let mut sums = [0.0f32; LANES];
-        let ((blocks, rest), (weights, tail)) = (x.as_chunks::<LANES>(), weight.as_chunks::<LANES>());
-        for (x, weight) in blocks.iter().zip(weights) {
-            add::<M>(&mut sums, x, weight);
-        }
-        total(sums) + rest.iter().zip(tail).fold(0.0, |sum, (x, weight)| M::mul_add(*x, *weight, sum))
-    }
-}
-
-#[inline(always)]
-fn total(mut sums: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    sums[0]
 }
 
 #[cfg(test)]

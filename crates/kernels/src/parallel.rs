@@ -1,9 +1,9 @@
-//! Work over slices on the threads of rayon's pool, where there is enough of it.
+//! Work over slices on the threads of the team, where there is enough of it.
 
-use rayon::prelude::*;
+use crate::team;
 
-/// Nanoseconds of work that a thread is woken for; handing it over costs some 5 to 20 µs.
-const WORTH_A_THREAD: usize = 25_000;
+/// Nanoseconds of work that a thread is given: handing it over costs about one µs, and much more if it sleeps.
+const WORTH_A_THREAD: usize = 12_000;
 
 /// How many rows of work, each of `cost` nanoseconds, go to a thread at once; `None` if one thread does all.
 fn share(rows: usize, cost: usize) -> Option<usize> {
@@ -25,8 +25,7 @@ pub(crate) fn rows(x: &mut [f32], width: usize, cost: usize, work: impl Fn(usize
     match share(x.len() / width, cost) {
         None => work(0, x),
         Some(share) => {
-            let parts = x.par_chunks_mut(share * width).enumerate();
-            parts.for_each(|(part, x)| work(part * share, x));
+            team::for_each(x.chunks_mut(share * width), |part, x| work(part * share, x));
         }
     }
 }
@@ -44,8 +43,8 @@ pub(crate) fn rows2(
     match share(x.len() / width, cost) {
         None => work(0, x, y),
         Some(share) => {
-            let parts = x.par_chunks_mut(share * width).zip(y.par_chunks_mut(share * width2)).enumerate();
-            parts.for_each(|(part, (x, y))| work(part * share, x, y));
+            let parts = x.chunks_mut(share * width).zip(y.chunks_mut(share * width2));
+            team::for_each(parts, |part, (x, y)| work(part * share, x, y));
         }
     }
 }

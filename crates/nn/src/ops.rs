@@ -9,8 +9,8 @@ use safevlm_core::profile::{Work, operation};
 use safevlm_kernels as kernels;
 use safevlm_kernels::attention::{Attention, Heads, Order};
 use safevlm_kernels::convolution::{Affine, Convolution, convolve};
-use safevlm_kernels::linear::linear;
-use safevlm_kernels::quant::matmul_many;
+use safevlm_kernels::linear::linear_many;
+use safevlm_kernels::quant::{QuantizedMatrix, matmul_many};
 
 use crate::weight::Weight;
 
@@ -78,17 +78,8 @@ pub(crate) fn made_of<const D: usize, const N: usize>(
 ///
 /// - x `[rows, inputs]`, weight `[outputs, inputs]`, output `[rows, outputs]`
 pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    let ([rows, inputs], [outputs, weights], device) = (x.dims(), weight.dims(), x.device());
-    let (Some(values), Some(weights), true) = (HostTensor::of(&x), HostTensor::of(&weight), inputs == weights) else {
-        return x.matmul(weight.transpose());
-    };
-    let work = || Work {
-        flops: 2.0 * (rows * inputs * outputs) as f64,
-        bytes: F32 * (rows * inputs + inputs * outputs + rows * outputs) as f64,
-    };
-    let mut out = vec![0.0; rows * outputs];
-    operation("linear", work, || linear(values.values(), weights.values(), inputs, &mut out));
-    host::tensor(out, [rows, outputs], &device)
+    let [y] = dense(&x, [weight]);
+    y
 }
 
 /// `x · Wᵀ` for each of `weights`. Blocks are multiplied as they are stored, with `x` rounded once to eight bits in
@@ -98,19 +89,28 @@ pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 ///
 /// - x `[rows, inputs]`, each weight `[outputs, inputs]`, each output `[rows, its outputs]`
 pub(crate) fn products<const N: usize>(x: &Tensor<2>, weights: [&Weight; N]) -> [Tensor<2>; N] {
-    let blocks: Vec<_> = weights.iter().filter_map(|weight| weight.blocks()).collect();
-    let (Some(values), true) = (HostTensor::of(x), blocks.len() == N) else {
-        // Some are parameters: each goes its own way.
-        let alone = |weight: &Weight| match N {
-            1 => product(x.clone(), weight.on(&x.device(), x.dtype())),
-            _ => {
-                let [y] = products(x, [weight]);
-                y
-            }
-        };
-        return weights.map(alone);
-    };
-    let ([rows, inputs], device) = (x.dims(), x.device());
+    let blocks: Vec<&QuantizedMatrix> = weights.iter().filter_map(|weight| weight.blocks()).collect();
+    if blocks.len() == N
+        && let Some(values) = HostTensor::of(x)
+    {
+        let mut outputs = quantized(x, values.values(), &blocks).into_iter();
+        return weights.map(|weight| {
+            let [columns, _] = weight.dims();
+            host::tensor(outputs.next().unwrap_or_default(), [x.dims()[0], columns], &x.device())
+        });
+    }
+    if N == 1 || blocks.is_empty() {
+        return dense(x, weights.map(|weight| weight.on(&x.device(), x.dtype())));
+    }
+    // Some are parameters and some blocks: each goes its own way.
+    weights.map(|weight| {
+        let [y] = products(x, [weight]);
+        y
+    })
+}
+
+fn quantized(x: &Tensor<2>, values: &[f32], blocks: &[&QuantizedMatrix]) -> Vec<Vec<f32>> {
+    let [rows, inputs] = x.dims();
     let mut outputs: Vec<Vec<f32>> = blocks.iter().map(|blocks| vec![0.0; rows * blocks.rows()]).collect();
     let work = || {
         let outputs: usize = blocks.iter().map(|blocks| blocks.rows()).sum();
@@ -122,12 +122,33 @@ pub(crate) fn products<const N: usize>(x: &Tensor<2>, weights: [&Weight; N]) -> 
     };
     operation("linear, quantized", work, || {
         let mut products: Vec<_> = blocks.iter().zip(&mut outputs).map(|(blocks, y)| (*blocks, &mut y[..])).collect();
-        matmul_many(values.values(), &mut products);
+        matmul_many(values, &mut products);
     });
-    let mut outputs = outputs.into_iter();
-    weights.map(|weight| {
-        let [columns, _] = weight.dims();
-        host::tensor(outputs.next().unwrap_or_default(), [rows, columns], &device)
+    outputs
+}
+
+fn dense<const N: usize>(x: &Tensor<2>, weights: [Tensor<2>; N]) -> [Tensor<2>; N] {
+    let [rows, inputs] = x.dims();
+    let values = HostTensor::of(x).filter(|_| weights.iter().all(|weight| weight.dims()[1] == inputs));
+    let lent: Vec<HostTensor> = weights.iter().filter_map(HostTensor::of).collect();
+    let (Some(values), true) = (values, lent.len() == N) else {
+        return weights.map(|weight| x.clone().matmul(weight.transpose()));
+    };
+    let outputs: usize = weights.iter().map(|weight| weight.dims()[0]).sum();
+    let work = || Work {
+        flops: 2.0 * (rows * inputs * outputs) as f64,
+        bytes: F32 * (rows * inputs + inputs * outputs + rows * outputs) as f64,
+    };
+    let mut out = weights.each_ref().map(|weight| vec![0.0; rows * weight.dims()[0]]);
+    operation("linear", work, || {
+        let mut products: Vec<_> = lent.iter().zip(&mut out).map(|(weight, y)| (weight.values(), &mut y[..])).collect();
+        linear_many(values.values(), inputs, &mut products);
+    });
+    let mut nth = 0;
+    out.map(|y| {
+        let [outputs, _] = weights[nth].dims();
+        nth += 1;
+        host::tensor(y, [rows, outputs], &x.device())
     })
 }
 

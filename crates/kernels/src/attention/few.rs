@@ -1,18 +1,24 @@
 //! A few queries for each key head, as in decoding: keys and values stream by once, a vector holds part of one.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
-use rayon::prelude::*;
-
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
 use super::{Attention, Heads, Source};
 use crate::lanes;
 use crate::level::{Level, MulAdd};
 use crate::math;
+use crate::team;
 
 /// Keys that are taken at once.
-const BLOCK: usize = 128;
+pub(super) const BLOCK: usize = 64;
+/// Queries for which keys and values are read at once.
+const TOGETHER: usize = 3;
 /// Fewest keys of a task.
-const TASK: usize = 256;
+const TASK: usize = 64;
+/// Multiplications that are worth another thread: several microseconds.
+const WORTH_A_THREAD: usize = 1 << 16;
 
 /// What some keys have given one query.
 struct Partial {
@@ -29,36 +35,39 @@ pub(super) fn attention<'a>(
     q: Heads,
     source: impl Fn(usize, usize) -> Source<'a> + Sync,
     out: &mut [f32],
-    alone: bool,
 ) {
-    let Attention { batch, keys, heads, kv_heads, head_dim, .. } = *shape;
+    let Attention { batch, queries, keys, heads, kv_heads, head_dim, .. } = *shape;
     let heads_at_once = batch * kv_heads;
+    let threads = rayon::current_num_threads();
+    let alone = threads == 1 || batch * heads * queries * keys * head_dim < WORTH_A_THREAD;
     let parts = match alone {
         true => 1,
-        false => (2 * rayon::current_num_threads()).div_ceil(heads_at_once).min(keys.div_ceil(TASK)),
+        false => (2 * threads).div_ceil(heads_at_once).min(keys.div_ceil(TASK)),
     };
     let share = keys.div_ceil(parts);
     let parts = keys.div_ceil(share);
     let groups = heads / kv_heads;
+    let tasks = heads_at_once * parts;
+    let found: Vec<OnceLock<Vec<Partial>>> = (0..tasks).map(|_| OnceLock::new()).collect();
     let run = |task: usize| {
         let (row, head) = (task / parts / kv_heads, task / parts % kv_heads);
         let start = task % parts * share;
-        let queries: Vec<(usize, &[f32])> = (0..shape.queries * groups)
-            .map(|i| (i / groups, &q.head(row, head * groups + i % groups)[i / groups * q.token_stride..][..head_dim]))
+        let queries: Vec<&[f32]> = (0..queries * groups)
+            .map(|i| &q.head(row, head * groups + i % groups)[i / groups * q.token_stride..][..head_dim])
             .collect();
-        partials(level, shape, &queries, source(row, head), start..(start + share).min(keys))
+        let partials = partials(level, shape, &queries, source(row, head), start..(start + share).min(keys));
+        found[task].get_or_init(|| partials);
     };
-    let tasks = heads_at_once * parts;
-    let found: Vec<Vec<Partial>> = match alone {
-        true => (0..tasks).map(run).collect(),
-        false => (0..tasks).into_par_iter().with_max_len(1).map(run).collect(),
-    };
+    match alone {
+        true => (0..tasks).for_each(run),
+        false => team::share(tasks, run),
+    }
 
     for (i, out) in out.chunks_exact_mut(head_dim).enumerate() {
         let (row, query, head) = (i / heads / shape.queries, i / heads % shape.queries, i % heads);
         let first = (row * kv_heads + head / groups) * parts;
         let place = query * groups + head % groups;
-        join(found[first..first + parts].iter().map(|partials| &partials[place]), out);
+        join(found[first..first + parts].iter().flat_map(OnceLock::get).map(|partials| &partials[place]), out);
     }
 }
 
@@ -82,42 +91,98 @@ fn join<'a>(partials: impl Iterator<Item = &'a Partial> + Clone, out: &mut [f32]
     out.iter_mut().for_each(|out| *out *= factor);
 }
 
-/// What `keys` give each query, which comes with its place among the tokens.
-fn partials(
-    level: Level,
-    shape: &Attention,
-    queries: &[(usize, &[f32])],
-    source: Source,
-    keys: Range<usize>,
-) -> Vec<Partial> {
-    let scaled = |query: &[f32]| query.iter().map(|x| x * shape.scale * std::f32::consts::LOG2_E).collect();
-    let scaled: Vec<Vec<f32>> = queries.iter().map(|(_, query)| scaled(query)).collect();
+/// What `keys` give each query; those of a token come one after the other.
+fn partials(level: Level, shape: &Attention, queries: &[&[f32]], source: Source, keys: Range<usize>) -> Vec<Partial> {
+    let factor = shape.scale * std::f32::consts::LOG2_E;
+    let scaled: Vec<Vec<f32>> = queries.iter().map(|query| query.iter().map(|x| x * factor).collect()).collect();
     let nothing = || Partial { max: f32::NEG_INFINITY, sum: 0.0, mixed: vec![0.0; shape.head_dim] };
     let mut partials: Vec<Partial> = queries.iter().map(|_| nothing()).collect();
-    let (mut sums, mut scores) = ([[0.0; LANES]; BLOCK], [0.0; BLOCK]);
+    let groups = queries.len() / shape.queries;
+    let mut scores = [[0.0; BLOCK]; TOGETHER];
     for start in keys.clone().step_by(BLOCK) {
-        for (((place, _), query), partial) in queries.iter().zip(&scaled).zip(&mut partials) {
-            let visible = shape.order.visible(*place, shape.keys);
+        let tokens = scaled.chunks(groups).zip(partials.chunks_mut(groups)).enumerate();
+        for (token, (queries, partials)) in tokens {
+            let visible = shape.order.visible(token, shape.keys);
             let keys = start.max(visible.start)..(start + BLOCK).min(keys.end).min(visible.end);
             if keys.is_empty() {
                 continue;
             }
-            let scores = &mut scores[..keys.len()];
-            let sums = &mut sums[..keys.len()];
-            dot(level, query, &source.keys[keys.start * source.key_stride..], source.key_stride, sums);
-            for (score, [a, b, c, d, e, f, g, h]) in scores.iter_mut().zip(sums) {
-                *score = ((*a + *e) + (*c + *g)) + ((*b + *f) + (*d + *h));
+            let hidden = source.hidden(shape, token, &keys);
+            let values = (&source.values[keys.start * source.value_stride..], source.value_stride);
+            let key_rows = (&source.keys[keys.start * source.key_stride..], source.key_stride);
+            for (queries, partials) in queries.chunks(TOGETHER).zip(partials.chunks_mut(TOGETHER)) {
+                score(level, queries, key_rows, values, keys.len(), &mut scores);
+                for (scores, Partial { max, sum, mixed }) in scores.iter_mut().zip(&mut *partials) {
+                    let scores = &mut scores[..keys.len()];
+                    for (score, _) in scores.iter_mut().zip(hidden.into_iter().flatten()).filter(|(_, hidden)| **hidden)
+                    {
+                        *score = f32::NEG_INFINITY;
+                    }
+                    weigh(level, scores, max, sum, mixed);
+                }
+                mix(level, &scores, values, keys.len(), partials);
             }
-            let hidden = source.hidden(shape, *place, &keys).into_iter().flatten();
-            for (score, _) in scores.iter_mut().zip(hidden).filter(|(_, hidden)| **hidden) {
-                *score = f32::NEG_INFINITY;
-            }
-            let values = &source.values[keys.start * source.value_stride..];
-            let Partial { max, sum, mixed } = partial;
-            add(level, scores, values, source.value_stride, max, sum, mixed);
         }
     }
     partials
+}
+
+/// The scores that `count` keys give up to [`TOGETHER`] queries; `next` is what will be read next.
+fn score(
+    level: Level,
+    queries: &[Vec<f32>],
+    keys: (&[f32], usize),
+    next: (&[f32], usize),
+    count: usize,
+    scores: &mut [[f32; BLOCK]; TOGETHER],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx2 && avx2::takes(queries[0].len()) {
+        let [first, second, third] = scores.each_mut();
+        // SAFETY: a level is only taken after its features have been found.
+        return match queries {
+            [a, b, c] => unsafe { avx2::scores([a, b, c], keys, next, count, [first, second, third]) },
+            // SAFETY: as above.
+            [a, b] => unsafe { avx2::scores([a, b], keys, next, count, [first, second]) },
+            // SAFETY: as above.
+            _ => unsafe { avx2::scores([&queries[0]], keys, next, count, [first]) },
+        };
+    }
+    let _ = next;
+    let mut sums = [[0.0; LANES]; BLOCK];
+    for (query, scores) in queries.iter().zip(scores) {
+        dot(level, query, keys.0, keys.1, &mut sums[..count]);
+        for (score, [a, b, c, d, e, f, g, h]) in scores.iter_mut().zip(&sums[..count]) {
+            *score = ((*a + *e) + (*c + *g)) + ((*b + *f) + (*d + *h));
+        }
+    }
+}
+
+/// Adds values to what the queries have been given, by their `count` weights.
+fn mix(
+    level: Level,
+    weights: &[[f32; BLOCK]; TOGETHER],
+    values: (&[f32], usize),
+    count: usize,
+    partials: &mut [Partial],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx2 && avx2::takes(partials[0].mixed.len()) {
+        let [first, second, third] = weights;
+        // SAFETY: a level is only taken after its features have been found.
+        return match partials {
+            [a, b, c] => unsafe {
+                avx2::mix([first, second, third], values, count, [&mut a.mixed, &mut b.mixed, &mut c.mixed])
+            },
+            // SAFETY: as above.
+            [a, b] => unsafe { avx2::mix([first, second], values, count, [&mut a.mixed, &mut b.mixed]) },
+            // SAFETY: as above.
+            _ => unsafe { avx2::mix([first], values, count, [&mut partials[0].mixed]) },
+        };
+    }
+    for (weights, partial) in weights.iter().zip(partials) {
+        add(level, &weights[..count], values.0, values.1, &mut partial.mixed);
+    }
 }
 
 /// What is summed beside one another before it becomes one score.
@@ -144,8 +209,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Adds values, `stride` apart, by the weights that their scores give them.
-    fn add<M>(scores: &mut [f32], values: &[f32], stride: usize, max: &mut f32, sum: &mut f32, mixed: &mut [f32]) {
+    /// Turns scores into weights, and brings what was there before them to the same base.
+    fn weigh<M>(scores: &mut [f32], max: &mut f32, sum: &mut f32, mixed: &mut [f32]) {
         let greatest = lanes::max(scores);
         let greatest = if greatest > *max { greatest } else { *max };
         let base = if greatest == f32::NEG_INFINITY { 0.0 } else { greatest };
@@ -158,15 +223,21 @@ vectorised! {
         for mixed in mixed.iter_mut() {
             *mixed *= factor;
         }
-        let first = mix::<M, 64>(scores, values, stride, mixed, 0);
-        let first = mix::<M, 8>(scores, values, stride, mixed, first);
-        mix::<M, 1>(scores, values, stride, mixed, first);
+    }
+}
+
+vectorised! {
+    /// Adds values, `stride` apart, by their weights.
+    fn add<M>(weights: &[f32], values: &[f32], stride: usize, mixed: &mut [f32]) {
+        let first = tiles::<M, 64>(weights, values, stride, mixed, 0);
+        let first = tiles::<M, 8>(weights, values, stride, mixed, first);
+        tiles::<M, 1>(weights, values, stride, mixed, first);
     }
 }
 
 /// As many tiles of `WIDTH` channels as there are from `first` on; returns the first channel that is left.
 #[inline(always)]
-fn mix<M: MulAdd, const WIDTH: usize>(
+fn tiles<M: MulAdd, const WIDTH: usize>(
     weights: &[f32],
     values: &[f32],
     stride: usize,

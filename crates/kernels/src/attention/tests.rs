@@ -49,12 +49,17 @@ fn exact(shape: &Attention, q: Heads, k: Heads, v: Heads) -> Vec<f64> {
 
 /// Sizes, an order and a mask: none, one for all rows or one for each.
 fn cases() -> impl Strategy<Value = ([usize; 6], u8, u8, f32)> {
-    let sizes = [1..3usize, 1..40, 1..230, 1..4, 1..4, 1..90];
-    (sizes, 0..4u8, 0..3u8, 0.01f32..3.0)
+    let any = [1..3usize, 1..40, 1..230, 1..4, 1..4, 1..90];
+    // As in decoding: few queries of many heads, of a width that vectors like.
+    let few =
+        [1..3usize, 1..4, 1..230, 1..4, 1..9, 1..4].prop_map(|[batch, queries, keys, kv_heads, groups, width]| {
+            [batch, queries, keys, kv_heads, groups, 32 * width]
+        });
+    (prop_oneof![any, few], 0..4u8, 0..3u8, 0.01f32..3.0)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(250))]
     #[test]
     fn values_are_those_of_f64(([batch, queries, keys, kv_heads, groups, head_dim], order, mask, scale) in cases()) {
         let heads = kv_heads * groups;
@@ -147,6 +152,7 @@ fn extreme_values() {
 #[test]
 fn threads_and_parts_do_not_change_much() {
     let (batch, heads, kv_heads, head_dim, keys) = (2, 6, 2, 64, 1500);
+    let on = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let (k, v) = (values(batch * kv_heads * keys * head_dim, 1), values(batch * kv_heads * keys * head_dim, 2));
     let (k, v) = (Heads::by_head(&k, kv_heads, keys, head_dim), Heads::by_head(&v, kv_heads, keys, head_dim));
     for queries in [1, 300] {
@@ -154,13 +160,14 @@ fn threads_and_parts_do_not_change_much() {
         let shape = Attention { batch, queries, keys, heads, kv_heads, head_dim, scale: 0.125, order, hidden: None };
         let q = values(batch * queries * heads * head_dim, 3);
         let q = Heads::by_token(&q, queries, heads, head_dim);
-        let mut out = vec![0.0; batch * queries * heads * head_dim];
-        attention(&shape, q, k, v, &mut out);
-        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let mut expected = vec![0.0; out.len()];
-        alone.install(|| attention(&shape, q, k, v, &mut expected));
+        let mut expected = vec![0.0; batch * queries * heads * head_dim];
+        on(1).install(|| attention(&shape, q, k, v, &mut expected));
         let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
-        assert_close(&out, &expected, 1e-5, 1e-5, "threads");
+        for threads in [2, 7] {
+            let mut out = vec![0.0; expected.len()];
+            on(threads).install(|| attention(&shape, q, k, v, &mut out));
+            assert_close(&out, &expected, 1e-5, 1e-5, "threads");
+        }
     }
 }
 

@@ -4,11 +4,11 @@ use std::arch::x86_64::*;
 
 use super::WEIGHTS;
 
-/// The products of one row with four rows of weights, which lie one after the other.
+/// The products of one row with some rows of weights.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dots(x: &[f32], weights: &[f32], out: &mut [f32; WEIGHTS]) {
+pub(super) fn dots(x: &[f32], weights: &[&[f32]; WEIGHTS], out: &mut [f32; WEIGHTS]) {
     let inputs = x.len();
-    let rows: [&[f32]; WEIGHTS] = std::array::from_fn(|row| &weights[row * inputs..][..inputs]);
+    let rows = weights.map(|row| &row[..inputs]);
     let mut sums = [[_mm256_setzero_ps(); 2]; WEIGHTS];
     let whole = inputs / 16 * 16;
     for at in (0..whole).step_by(16) {

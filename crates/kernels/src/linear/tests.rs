@@ -15,8 +15,35 @@ proptest! {
         let (x, weight) = (values(rows * inputs, seed), values(outputs * inputs, seed ^ 1));
         for level in Level::available() {
             let mut y = vec![f32::NAN; rows * outputs];
-            linear_at(level, &x, &weight, inputs, &mut y);
+            linear_at(level, &x, inputs, &mut [(&weight, &mut y)]);
             assert_close(&y, &reference(&x, &weight, inputs), 1e-5, 1e-4, level.name());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn many_products_are_each_one_s(
+        rows in 0usize..12, inputs in 0usize..300, outputs in prop::collection::vec(0usize..90, 0..4), seed: u64,
+    ) {
+        let x = values(rows * inputs, seed);
+        let weights: Vec<_> = outputs.iter().map(|outputs| values(outputs * inputs, seed ^ *outputs as u64)).collect();
+        for level in Level::available() {
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                // Without inputs there are no rows either: as many outputs as are asked for are 0.
+                let mut all: Vec<_> = outputs.iter().map(|outputs| vec![f32::NAN; rows * outputs]).collect();
+                let mut products: Vec<_> =
+                    weights.iter().zip(&mut all).map(|(weight, y)| (&weight[..], &mut y[..])).collect();
+                pool.install(|| linear_at(level, &x, inputs, &mut products));
+                for ((weight, y), outputs) in weights.iter().zip(&all).zip(&outputs) {
+                    let mut one = vec![f32::NAN; rows * outputs];
+                    linear_at(level, &x, inputs, &mut [(weight, &mut one)]);
+                    prop_assert!(*y == one, "{} rows of {inputs} on {}", rows, level.name());
+                }
+            }
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Activations in eight bits: what the whole numbers of the weights are multiplied with.
 
-use rayon::prelude::*;
-
 use super::group::GROUP;
 use crate::level::Level;
+use crate::team;
 
 /// Values that one thread quantizes at a time, at least: some microseconds' work.
 const PART: usize = 1 << 14;
@@ -59,14 +58,14 @@ impl Activations {
             quantize_groups(level, values, &mut quants, &mut scales, &mut sums, &mut shares);
             widen(level, &quants, &mut wide);
         } else {
-            let parts = values.par_chunks(PART).zip(quants.par_chunks_mut(PART));
-            let scales = scales.par_chunks_mut(PART / GROUP).zip(sums.par_chunks_mut(PART / GROUP));
-            let scales = scales.zip(shares.par_chunks_mut(PART / GROUP));
-            parts.zip(scales).for_each(|((values, quants), ((scales, sums), shares))| {
+            let parts = values.chunks(PART).zip(quants.chunks_mut(PART));
+            let scales = scales.chunks_mut(PART / GROUP).zip(sums.chunks_mut(PART / GROUP));
+            let scales = scales.zip(shares.chunks_mut(PART / GROUP));
+            team::for_each(parts.zip(scales), |_, ((values, quants), ((scales, sums), shares))| {
                 quantize_groups(level, values, quants, scales, sums, shares);
             });
-            let parts = quants.par_chunks(PART).zip(wide.par_chunks_mut(PART));
-            parts.for_each(|(quants, wide)| widen(level, quants, wide));
+            let parts = quants.chunks(PART).zip(wide.chunks_mut(PART));
+            team::for_each(parts, |_, (quants, wide)| widen(level, quants, wide));
         }
         Self { rows: values.len() / columns, columns, quants, wide, scales, sums, shares }
     }

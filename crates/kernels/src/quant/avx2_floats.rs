@@ -5,11 +5,13 @@ use std::ops::Range;
 
 use super::avx2::{load_half, sum};
 use super::group::dequantize;
-use super::parallel::Output;
 use super::{BlockFormat, QuantizedMatrix, portable};
+use crate::output::Output;
 
 /// Rows of activations for which weights are widened once, in memory.
 const MANY: usize = 8;
+/// Rows of weights at a time.
+const WEIGHTS: usize = 4;
 /// Values that are widened at a time: they stay in the second cache.
 const WIDENED: usize = 1 << 16;
 
@@ -44,23 +46,23 @@ unsafe fn floats_of<const BF16: bool>(x: &[f32], weight: &QuantizedMatrix, outpu
         }
         return;
     }
-    for output in outputs {
-        let weights = &bytes[output * row_bytes..][..row_bytes];
-        let mut row = 0;
-        while row < rows {
-            let x = |i: usize| &x[(row + i) * columns..][..columns];
-            if row + 4 <= rows {
-                for (i, dot) in float_dots::<BF16, 4>(weights, [x(0), x(1), x(2), x(3)]).into_iter().enumerate() {
-                    // SAFETY: as the caller promises.
-                    unsafe { y.write(row + i, output, dot) };
-                }
-                row += 4;
-            } else {
-                let [dot] = float_dots::<BF16, 1>(weights, [x(0)]);
+    let run = outputs.len() / WEIGHTS;
+    let weights = |output: usize| &bytes[output * row_bytes..][..row_bytes];
+    // From places far from one another: memory is read faster in several long runs than in one.
+    for first in outputs.start..outputs.start + run {
+        let weights: [&[u8]; WEIGHTS] = std::array::from_fn(|i| weights(first + i * run));
+        for (row, x) in x.chunks_exact(columns).enumerate() {
+            for (i, dot) in float_dots::<BF16, WEIGHTS>(weights, x).into_iter().enumerate() {
                 // SAFETY: as the caller promises.
-                unsafe { y.write(row, output, dot) };
-                row += 1;
+                unsafe { y.write(row, first + i * run, dot) };
             }
+        }
+    }
+    for output in outputs.start + WEIGHTS * run..outputs.end {
+        for (row, x) in x.chunks_exact(columns).enumerate() {
+            let [dot] = float_dots::<BF16, 1>([weights(output)], x);
+            // SAFETY: as the caller promises.
+            unsafe { y.write(row, output, dot) };
         }
     }
 }
@@ -107,34 +109,31 @@ fn widen<const BF16: bool>(bytes: &[u8], out: &mut [f32]) {
     dequantize(if BF16 { BlockFormat::BF16 } else { BlockFormat::F16 }, rest, rest_values);
 }
 
-/// The products of one row of 16-bit floats with `X` rows of activations.
+/// The products of `W` rows of 16-bit floats with one row of activations.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn float_dots<const BF16: bool, const X: usize>(weights: &[u8], x: [&[f32]; X]) -> [f32; X] {
-    const STEP: usize = 32;
-    let columns = weights.len() / 2;
-    assert!(x.iter().all(|x| x.len() == columns));
+fn float_dots<const BF16: bool, const W: usize>(weights: [&[u8]; W], x: &[f32]) -> [f32; W] {
+    const STEP: usize = 16;
+    let columns = x.len();
+    assert!(weights.iter().all(|weights| weights.len() == 2 * columns));
     let whole = columns / STEP * STEP;
-    // As many sums as hide the latency of one row's additions.
-    let mut totals = [[_mm256_setzero_ps(); 4]; X];
+    // With four rows, as many sums as hide the latency of their additions.
+    let mut totals = [[_mm256_setzero_ps(); 2]; W];
     for at in (0..whole).step_by(STEP) {
-        for part in 0..4 {
-            let at = at + 8 * part;
+        for half in [0, 1] {
+            let at = at + 8 * half;
             // SAFETY: eight more values are the row's.
-            let halves = unsafe { load_half(weights.as_ptr().add(2 * at)) };
-            let values = widened::<BF16>(halves);
-            for j in 0..X {
+            let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(at)) };
+            for (totals, weights) in totals.iter_mut().zip(weights) {
                 // SAFETY: as above.
-                let x = unsafe { _mm256_loadu_ps(x[j].as_ptr().add(at)) };
-                let sum = if X == 1 { part } else { part % 2 };
-                totals[j][sum] = _mm256_fmadd_ps(values, x, totals[j][sum]);
+                let values = widened::<BF16>(unsafe { load_half(weights.as_ptr().add(2 * at)) });
+                totals[half] = _mm256_fmadd_ps(values, x, totals[half]);
             }
         }
     }
     let format = if BF16 { BlockFormat::BF16 } else { BlockFormat::F16 };
-    std::array::from_fn(|j| {
-        let [a, b, c, d] = totals[j];
-        let sum = sum(_mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d)));
-        sum + portable::dot_floats(format, &weights[2 * whole..], &x[j][whole..])
+    std::array::from_fn(|i| {
+        let [a, b] = totals[i];
+        sum(_mm256_add_ps(a, b)) + portable::dot_floats(format, &weights[i][2 * whole..], &x[whole..])
     })
 }

@@ -11,7 +11,7 @@ use super::QuantizedMatrix;
 use super::activations::Activations;
 use super::group::{GROUP, with_blocks};
 use super::panel::{GROUPS, OUTPUTS, Pack, Panel};
-use super::parallel::Output;
+use crate::output::Output;
 
 /// Rows of activations at a time.
 const ROWS: usize = 4;

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::parallel::{Output, for_each_part};
 use super::{BlockFormat, QuantizedMatrix, portable};
 use crate::level::{Level, level};
+use crate::output::{Output, Parts};
+use crate::team;
 
 /// Multiplications that are worth another thread: one hand-over takes as long as about this many.
 const THREADED: usize = 100_000;
@@ -15,8 +16,6 @@ const PART: usize = 1 << 16;
 const PARTS: usize = 8;
 /// Rows of activations for which it is worth while to unpack the weights before they are multiplied.
 const MANY: usize = 7;
-/// Outputs of a part are a multiple of this.
-const OUTPUTS: usize = 16;
 
 /// `y = x · Wᵀ`: a linear layer without bias.
 ///
@@ -81,23 +80,13 @@ pub(super) fn matmul_at(level: Level, x: &[f32], products: &mut [(&QuantizedMatr
             _ => floats(level, x, weight, outputs, *y),
         }
     };
-    let outputs: usize = products.iter().map(|product| product.weight.rows()).sum();
-    let total = outputs.saturating_mul(columns).saturating_mul(rows);
+    let outputs: Vec<usize> = products.iter().map(|product| product.weight.rows()).collect();
+    let total = outputs.iter().sum::<usize>().saturating_mul(columns).saturating_mul(rows);
     if total < THREADED {
-        products.iter().enumerate().for_each(|(at, product)| work(at, 0..product.weight.rows()));
-        return;
+        return outputs.iter().enumerate().for_each(|(at, outputs)| work(at, 0..*outputs));
     }
-    let part = (total / (PARTS * rayon::current_num_threads())).max(PART) / (columns * rows);
-    let part = part.next_multiple_of(OUTPUTS).max(OUTPUTS);
-    let mut parts = Vec::new();
-    for (at, product) in products.iter().enumerate() {
-        let end = product.weight.rows();
-        parts.extend((0..end).step_by(part).map(|start| (at, start..end.min(start + part))));
-    }
-    for_each_part(parts.len(), &|part| {
-        let (at, outputs) = &parts[part];
-        work(*at, outputs.clone());
-    });
+    let parts = Parts::new(&outputs, (total / PART).min(PARTS * rayon::current_num_threads()));
+    team::share(parts.count(), |part| parts.each(part, work));
 }
 
 /// Some outputs of quantized weights, for all rows.

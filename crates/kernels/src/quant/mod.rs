@@ -19,7 +19,6 @@ mod matmul;
 mod matrix;
 #[cfg(target_arch = "x86_64")]
 mod panel;
-mod parallel;
 mod portable;
 mod quantize;
 mod super_blocks;

@@ -252,6 +252,32 @@ fn several_products_are_each_one_s() {
 }
 
 #[test]
+fn threads_and_parts_do_not_change_anything() {
+    for format in BlockFormat::ALL {
+        let columns = format.block_len().max(64) * 2 + if format.is_float() { 5 } else { 0 };
+        // Enough for threads, and no multiple of what is taken at once.
+        let weight = QuantizedMatrix::quantize(format, &values(6, 1111 * columns), columns).unwrap();
+        for rows in [1, 3, 6, 9] {
+            let x = values(7, rows * columns);
+            for level in Level::available() {
+                let on = |threads| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    pool.install(|| product(level, &x, &weight))
+                };
+                let alone = on(1);
+                check(&x, &weight, &alone, &format!("{format} on {}", level.name()));
+                for y in [on(2), on(5)] {
+                    check(&x, &weight, &y, &format!("{format} on {}", level.name()));
+                    // With many rows the `gemm` crate's sums depend on how much it gets.
+                    let exact = !format.is_float() || rows < 8;
+                    assert!(!exact || y == alone, "{format}, {rows} rows on {}", level.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_is_an_error_with_its_remedy() {
     let of = |format, rows, columns, bytes: usize, offset| {
         QuantizedMatrix::new(format, rows, columns, Arc::new(vec![0; bytes]), offset).unwrap_err().to_string()
