@@ -1,13 +1,13 @@
 //! Tensors of the CPU backend as slices of main memory, for what this project computes itself.
 //!
 //! A tensor on another device, of another type, or one that gradients are kept for, has no such slice: then
-//! Burn's own operations compute.
+//! Burn's own operations compute, or those of [`gradients`](crate::gradients).
 #![allow(clippy::result_large_err, reason = "a tensor that cannot be used is given back")]
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 #[cfg(feature = "flex")]
-use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex, flex::FlexTensor};
 
 /// The values of a tensor in main memory, row by row. It holds on to them, so that nobody changes them meanwhile.
 #[derive(Debug)]
@@ -29,9 +29,7 @@ impl HostTensor {
     pub fn from<const D: usize>(x: Tensor<D>) -> Option<Self> {
         #[cfg(feature = "flex")]
         {
-            let tensor = primitive(x)?;
-            let tensor = if tensor.layout().contiguous_offsets().is_some() { tensor } else { tensor.to_contiguous() };
-            Some(Self { tensor })
+            primitive(x).map(Self::by_rows)
         }
         #[cfg(not(feature = "flex"))]
         {
@@ -40,12 +38,30 @@ impl HostTensor {
         }
     }
 
+    /// Of a tensor of f32.
+    #[cfg(feature = "flex")]
+    pub(crate) fn by_rows(tensor: FlexTensor) -> Self {
+        let tensor = if tensor.layout().contiguous_offsets().is_some() { tensor } else { tensor.to_contiguous() };
+        Self { tensor }
+    }
+
     /// The values.
     pub fn values(&self) -> &[f32] {
         #[cfg(feature = "flex")]
         {
             let (begin, end) = self.tensor.layout().contiguous_offsets().unwrap_or((0, 0));
             &self.tensor.storage::<f32>()[begin..end]
+        }
+        #[cfg(not(feature = "flex"))]
+        match self.never {}
+    }
+
+    /// The values, to be changed: without a copy where nobody else holds them.
+    pub fn into_values(self) -> Vec<f32> {
+        #[cfg(feature = "flex")]
+        {
+            // It is one of f32, so that nothing can fail.
+            self.tensor.into_data().try_into_vec().unwrap_or_default()
         }
         #[cfg(not(feature = "flex"))]
         match self.never {}
@@ -97,7 +113,16 @@ pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Devi
 
 #[cfg(feature = "flex")]
 fn primitive<const D: usize>(x: Tensor<D>) -> Option<FlexTensor> {
-    let tensor = x.try_into_primitive::<burn::backend::Flex>().ok()?;
+    let tensor = match x.clone().try_into_primitive::<Flex>() {
+        Ok(tensor) => tensor,
+        Err(_) => {
+            let learning = x.try_into_primitive::<Autodiff<Flex>>().ok()?;
+            if learning.is_tracked() {
+                return None;
+            }
+            learning.into_primitive()
+        }
+    };
     (tensor.dtype() == burn::tensor::DType::F32).then_some(tensor)
 }
 
@@ -135,9 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_learn_is_plain_on_a_device_with_gradients_too() {
+        let device = Device::flex().autodiff();
+        let x = counted(&device);
+        assert_eq!(HostTensor::of(&x).unwrap().values(), [0., 1., 2., 3., 4., 5.]);
+        let values = take(x).unwrap();
+        let again = tensor::<2>(values, [2, 3], &device).require_grad();
+        assert!(!is_plain(&(again * 2.0)));
+    }
+
+    #[test]
     fn other_tensors_have_no_values_here() {
         let device = Device::flex();
-        let learning = counted(&device.clone().autodiff());
+        let learning = counted(&device.clone().autodiff()).require_grad();
         assert!(HostTensor::of(&learning).is_none());
         assert_eq!(take(learning).unwrap_err().dims(), [2, 3]);
         assert!(!is_plain(&counted(&device).cast(burn::tensor::DType::F16)));

@@ -3,12 +3,14 @@
 //! JSON files, and the choice of a [`DeviceSpec`].
 //!
 //! Nothing here knows the layout of a model's tensors. [`device`] opens Burn's devices, [`host`] reads tensors that
-//! lie in main memory, and [`profile`] tells where the time goes.
+//! lie in main memory, [`gradients`] lets gradients flow through what is computed there, and [`profile`] tells where
+//! the time goes.
 
 pub mod canvas;
 pub mod conversation;
 pub mod device;
 pub mod fields;
+pub mod gradients;
 pub mod host;
 pub mod image;
 pub mod image_processor;

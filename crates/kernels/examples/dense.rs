@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use safevlm_kernels::activation::*;
-use safevlm_kernels::attention::{Attention, Heads, Order, attention};
+use safevlm_kernels::attention::{Attention, Heads, Order, attention, attention_backward};
 use safevlm_kernels::convolution::{Affine, Convolution, convolve};
-use safevlm_kernels::linear::linear;
+use safevlm_kernels::linear::{linear, linear_backward_input, linear_backward_weight};
 use safevlm_kernels::norm::{add_rms_norm, layer_norm_into, rms_norm_into};
 use safevlm_kernels::rope::{HeadLayout, rope};
 use safevlm_kernels::softmax::softmax;
@@ -257,6 +257,35 @@ fn convolutions(filter: &str) {
     }
 }
 
+fn gradients(filter: &str) {
+    for (rows, inputs, outputs) in
+        [(330, 576, 576), (330, 576, 1536), (330, 1536, 576), (330, 576, 16), (330, 16, 1536), (120, 576, 49152)]
+    {
+        let (x, weight, grad) = (values(rows * inputs), values(inputs * outputs), values(rows * outputs));
+        let mut out = vec![0.0; x.len()];
+        let name = |of: &str| format!("gradient of {of}, {rows} x {inputs} x {outputs}");
+        let amount = 2 * rows * inputs * outputs;
+        report(filter, &name("inputs"), amount, "GFLOP/s", || {
+            linear_backward_input(&grad, &weight, inputs, black_box(&mut out));
+        });
+        let mut out = vec![0.0; weight.len()];
+        report(filter, &name("weights"), amount, "GFLOP/s", || {
+            linear_backward_weight(&grad, &x, inputs, black_box(&mut out));
+        });
+    }
+    let (batch, tokens, heads, kv_heads, head_dim) = (3, 110, 9, 3, 64);
+    let (scale, order, hidden) = (0.125, Order::Causal { past: 0 }, None);
+    let shape = Attention { batch, queries: tokens, keys: tokens, heads, kv_heads, head_dim, scale, order, hidden };
+    let (q, kv) = (values(batch * tokens * heads * head_dim), values(batch * tokens * kv_heads * head_dim));
+    let (mut q_grad, mut k_grad, mut v_grad) = (q.clone(), kv.clone(), kv.clone());
+    let amount = 10 * batch * heads * tokens * tokens * head_dim;
+    report(filter, "gradient of attention 3 x 9/3 x 110 x 64", amount, "GFLOP/s", || {
+        let of_keys = Heads::by_token(&kv, tokens, kv_heads, head_dim);
+        let queries = Heads::by_token(&q, tokens, heads, head_dim);
+        attention_backward(&shape, queries, of_keys, of_keys, &q, [&mut q_grad, &mut k_grad, black_box(&mut v_grad)]);
+    });
+}
+
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     println!("level {}, {} threads", safevlm_kernels::level().name(), rayon::current_num_threads());
@@ -265,4 +294,5 @@ fn main() {
     heads(&filter);
     products(&filter);
     convolutions(&filter);
+    gradients(&filter);
 }

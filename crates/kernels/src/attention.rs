@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod backward;
 mod few;
 mod panel;
 
@@ -13,6 +14,7 @@ use std::ops::Range;
 
 use crate::level::{Level, level};
 use crate::team;
+pub use backward::attention_backward;
 use panel::{LANES, Panel};
 
 /// Up to so many queries of a key head, vectors hold parts of keys.
@@ -121,6 +123,39 @@ pub struct Attention<'a> {
     pub hidden: Option<&'a [bool]>,
 }
 
+impl<'a> Attention<'a> {
+    /// Panics if the sizes do not fit each other, or the queries, keys and values, or an output of `out` values.
+    fn check(&self, [q, k, v]: [Heads; 3], out: usize) {
+        let Attention { batch, queries, keys, heads, kv_heads, head_dim, .. } = *self;
+        assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "{kv_heads} key heads do not divide {heads} heads");
+        assert!(q.fits([batch, queries, heads, head_dim]), "the queries are fewer than {batch} x {queries} tokens");
+        assert!(k.fits([batch, keys, kv_heads, head_dim]), "the keys are fewer than {batch} x {keys} tokens");
+        assert!(v.fits([batch, keys, kv_heads, head_dim]), "the values are fewer than {batch} x {keys} tokens");
+        assert_eq!(out, batch * queries * heads * head_dim, "the output must have one value for each of the queries'");
+        let table = queries * keys;
+        if let Some(hidden) = self.hidden {
+            let fits = hidden.len() == table || hidden.len() == batch * table;
+            assert!(fits, "the mask must be [batch or 1, queries, keys]");
+        }
+    }
+
+    /// The keys and values of one head of a row.
+    fn source(&self, [k, v]: [Heads<'a>; 2], row: usize, head: usize) -> Source<'a> {
+        let table = self.queries * self.keys;
+        Source {
+            keys: k.head(row, head),
+            key_stride: k.token_stride,
+            values: v.head(row, head),
+            value_stride: v.token_stride,
+            hidden: self.hidden.map(
+                |hidden| {
+                    if hidden.len() == table { hidden } else { &hidden[row * table..][..table] }
+                },
+            ),
+        }
+    }
+}
+
 /// One head's keys and values, and what of them the queries see.
 #[derive(Clone, Copy)]
 struct Source<'a> {
@@ -156,30 +191,12 @@ pub fn attention(shape: &Attention, q: Heads, k: Heads, v: Heads, out: &mut [f32
 
 fn attention_at(level: Level, shape: &Attention, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
     let Attention { batch, queries, keys, heads, kv_heads, head_dim, .. } = *shape;
-    assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "{kv_heads} key heads do not divide {heads} heads");
-    assert!(q.fits([batch, queries, heads, head_dim]), "the queries are fewer than {batch} x {queries} tokens");
-    assert!(k.fits([batch, keys, kv_heads, head_dim]), "the keys are fewer than {batch} x {keys} tokens");
-    assert!(v.fits([batch, keys, kv_heads, head_dim]), "the values are fewer than {batch} x {keys} tokens");
-    assert_eq!(
-        out.len(),
-        batch * queries * heads * head_dim,
-        "the output must have one value for each of the queries'"
-    );
-    let table = queries * keys;
-    if let Some(hidden) = shape.hidden {
-        assert!(hidden.len() == table || hidden.len() == batch * table, "the mask must be [batch or 1, queries, keys]");
-    }
+    shape.check([q, k, v], out.len());
     if out.is_empty() || keys == 0 {
         return out.fill(0.0);
     }
 
-    let source = |row: usize, head: usize| Source {
-        keys: k.head(row, head),
-        key_stride: k.token_stride,
-        values: v.head(row, head),
-        value_stride: v.token_stride,
-        hidden: shape.hidden.map(|hidden| if hidden.len() == table { hidden } else { &hidden[row * table..][..table] }),
-    };
+    let source = |row: usize, head: usize| shape.source([k, v], row, head);
     let groups = heads / kv_heads;
     let rows = queries * groups;
     if rows <= FEW {

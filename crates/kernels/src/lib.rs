@@ -1,7 +1,7 @@
 //! What SafeVLM computes on a CPU: plain functions over slices, which know nothing of Burn.
 //!
-//! `safevlm_nn` calls them where a tensor lies in main memory and nothing has to learn from it; on every
-//! other device Burn's own operations compute the same.
+//! `safevlm_nn` calls them where a tensor lies in main memory, with gradients through them where something has to
+//! learn; on every other device Burn's own operations compute the same.
 #![allow(unsafe_code, reason = "instructions that only some processors have; each block says why it is sound")]
 
 #[macro_use]
@@ -10,8 +10,10 @@ mod machine;
 mod memory;
 
 pub mod activation;
+pub mod adamw;
 pub mod attention;
 pub mod convolution;
+pub mod cross_entropy;
 mod lanes;
 pub mod linear;
 mod math;

@@ -6,11 +6,16 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod backward;
 mod few;
+mod multiply;
 
 use crate::level::{Level, level};
 use crate::team;
 use crate::tile::{HALF, LANES, ROWS as OUTPUTS, tile};
+
+pub use backward::{add_linear_backward_input, linear_backward_input, linear_backward_weight};
+use multiply::{Second, multiply};
 
 /// Up to so many rows of activations, vectors run along the inputs.
 const FEW: usize = 8;
@@ -44,6 +49,20 @@ pub fn linear_many(x: &[f32], inputs: usize, products: &mut [(&[f32], &mut [f32]
     linear_at(level(), x, inputs, products);
 }
 
+/// `y += x · Wᵀ`, for a weight that is small beside `x`.
+///
+/// # Shapes
+///
+/// - as [`linear`]
+///
+/// # Panics
+///
+/// If the lengths do not fit each other.
+pub fn add_linear(x: &[f32], weight: &[f32], inputs: usize, y: &mut [f32]) {
+    let outputs = weight.len() / inputs.max(1);
+    multiply(level(), x, Second::Columns(weight), [inputs, outputs], y, true);
+}
+
 fn linear_at(level: Level, x: &[f32], inputs: usize, products: &mut [(&[f32], &mut [f32])]) {
     let rows = x.len().checked_div(inputs).unwrap_or(0);
     for (weight, y) in products.iter_mut() {
@@ -69,6 +88,10 @@ fn many(level: Level, x: &[f32], weight: &[f32], inputs: usize, y: &mut [f32]) {
         return;
     }
     let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
+    if 2 * weight.len() < rows * (inputs + outputs) {
+        // Less work than to bring both `x` and `y` into another order.
+        return multiply(level, x, Second::Columns(weight), [inputs, outputs], y, false);
+    }
     let threads = rayon::current_num_threads();
     let parts = if rows * weight.len() < WORTH_A_THREAD { 1 } else { 4 * threads };
     let share = outputs.div_ceil(parts).next_multiple_of(OUTPUTS);

@@ -1,8 +1,11 @@
 //! Normalisation of rows, as wide as the weight is long.
 
+mod backward;
+
 use crate::lanes;
 use crate::level::{MulAdd, level};
 use crate::parallel;
+pub use backward::{layer_norm_backward, layer_norm_weight_backward, rms_norm_backward, rms_norm_weight_backward};
 
 /// Values that a thread norms in a nanosecond, about.
 const SPEED: usize = 4;

@@ -1,5 +1,7 @@
 //! Work over slices on the threads of the team, where there is enough of it.
 
+use std::ops::Range;
+
 use crate::team;
 
 /// Nanoseconds of work that a thread is given: handing it over costs about one µs, and much more if it sleeps.
@@ -46,5 +48,18 @@ pub(crate) fn rows2(
             let parts = x.chunks_mut(share * width).zip(y.chunks_mut(share * width2));
             team::for_each(parts, |part, (x, y)| work(part * share, x, y));
         }
+    }
+}
+
+/// The sum of what `add` adds up over parts of `count` rows, to begin with zeros as many as `out` has. `cost` is a
+/// row's in nanoseconds.
+pub(crate) fn sums(count: usize, cost: usize, out: &mut [f32], add: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+    out.fill(0.0);
+    let Some(share) = share(count, cost) else { return add(0..count, out) };
+    let starts: Vec<usize> = (0..count).step_by(share).collect();
+    let mut parts = vec![vec![0.0; out.len()]; starts.len()];
+    team::for_each(parts.iter_mut().zip(starts), |_, (sums, start)| add(start..(start + share).min(count), sums));
+    for part in parts {
+        out.iter_mut().zip(part).for_each(|(out, part)| *out += part);
     }
 }

@@ -48,14 +48,14 @@ impl Activation {
     ///
     /// - input and output of any shape
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let kernel = match self {
-            Self::Gelu => kernels::gelu,
-            Self::GeluTanh => kernels::gelu_tanh,
-            Self::QuickGelu => kernels::quick_gelu,
-            Self::Silu => kernels::silu,
+        let (kernel, backward): (fn(&mut [f32]), fn(&[f32], &mut [f32])) = match self {
+            Self::Gelu => (kernels::gelu, kernels::gelu_backward),
+            Self::GeluTanh => (kernels::gelu_tanh, kernels::gelu_tanh_backward),
+            Self::QuickGelu => (kernels::quick_gelu, kernels::quick_gelu_backward),
+            Self::Silu => (kernels::silu, kernels::silu_backward),
         };
         in_f32(x, |x| {
-            ops::in_place("activation", x, kernel).unwrap_or_else(|x| match self {
+            ops::map(x, kernel, backward).unwrap_or_else(|x| match self {
                 Self::Gelu => activation::gelu(x),
                 Self::GeluTanh => gelu_tanh(x),
                 Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
@@ -70,12 +70,13 @@ impl Activation {
     ///
     /// - inputs and output of one shape
     pub fn gated<const D: usize>(&self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-        let kernel = match self {
-            Self::Silu => kernels::silu_mul,
-            Self::GeluTanh => kernels::gelu_tanh_mul,
+        type Backward = fn(&[f32], &[f32], &mut [f32], &mut [f32]);
+        let (kernel, backward): (fn(&mut [f32], &[f32]), Backward) = match self {
+            Self::Silu => (kernels::silu_mul, kernels::silu_mul_backward),
+            Self::GeluTanh => (kernels::gelu_tanh_mul, kernels::gelu_tanh_mul_backward),
             Self::Gelu | Self::QuickGelu => return self.forward(gate) * up,
         };
-        ops::in_place_with("activation", gate, up, kernel).unwrap_or_else(|(gate, up)| self.forward(gate) * up)
+        ops::map_with(gate, up, kernel, backward).unwrap_or_else(|(gate, up)| self.forward(gate) * up)
     }
 }
 

@@ -103,9 +103,12 @@ impl CausalAttention {
         let query = heads(query, self.heads, &self.q_norm);
         let key = heads(key, self.kv_heads, &self.k_norm);
         let value = heads(value, self.kv_heads, &None);
-        let mixed = match host::is_plain(&query) && rotary.fits(batch, tokens) {
-            true => self.mix_on_host([query, key, value], rotary, mask, cache),
-            false => self.mix([query, key, value], rotary, mask, cache),
+        let qkv = [query, key, value];
+        let mixed = match rotary.fits(batch, tokens) {
+            true if qkv.iter().all(host::is_plain) => self.mix_on_host(qkv, rotary, mask, cache),
+            true if cache.is_none() => ops::learning_attention(qkv, Some(rotary), Some(mask), self.scale)
+                .map_or_else(|qkv| self.mix(qkv, rotary, mask, None), |mixed| mixed.flatten(2, 3)),
+            _ => self.mix(qkv, rotary, mask, cache),
         };
         self.o_proj.forward(mixed)
     }

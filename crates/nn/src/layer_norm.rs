@@ -3,7 +3,6 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor, module};
-use safevlm_kernels::norm::layer_norm_into;
 
 use crate::ops;
 use crate::precision::{in_f32, widened};
@@ -50,10 +49,7 @@ impl LayerNorm {
     /// - input and output `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (weight, bias) = (widened(self.weight.val()), widened(self.bias.val()));
-        let eps = self.eps as f32;
-        let kernel =
-            |x: &[f32], [weight, bias]: [&[f32]; 2], out: &mut [f32]| layer_norm_into(x, weight, bias, eps, out);
-        if let Some(normed) = ops::made_of("norm", &x, [&weight, &bias], kernel) {
+        if let Some(normed) = ops::layer_norm(&x, [&weight, &bias], self.eps as f32) {
             return normed;
         }
         in_f32(x, |x| module::layer_norm(x, weight, Some(bias), self.eps))

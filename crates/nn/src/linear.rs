@@ -79,12 +79,14 @@ impl Linear {
     /// - input `[batch, tokens, d_input]`
     /// - outputs `[batch, tokens, d_output of each]`
     pub fn forward_together<const N: usize>(layers: [&Self; N], x: Tensor<3>) -> [Tensor<3>; N] {
+        if layers.iter().any(|layer| layer.lora.is_some()) {
+            return layers.map(|layer| layer.forward(x.clone()));
+        }
         let [batch, tokens, width] = x.dims();
-        let x = x.reshape([batch * tokens, width]);
-        let products = ops::products(&x, layers.map(|layer| &layer.weight));
+        let products = ops::products(&x.reshape([batch * tokens, width]), layers.map(|layer| &layer.weight));
         let mut nth = 0;
         products.map(|y| {
-            let y = layers[nth].finish(&x, y);
+            let y = layers[nth].with_bias(y);
             nth += 1;
             let [_, out] = y.dims();
             y.reshape([batch, tokens, out])
@@ -96,15 +98,23 @@ impl Linear {
     /// - input `[rows, d_input]`
     /// - output `[rows, d_output]`
     pub fn forward_2d(&self, x: Tensor<2>) -> Tensor<2> {
-        let [y] = ops::products(&x, [&self.weight]);
-        self.finish(&x, y)
+        let y = match (&self.lora, self.weight.param()) {
+            (Some(LoraAdapter { a, b, scale }), Some(weight)) => {
+                ops::adapted_product(x, weight.val(), [a.val(), b.val()], *scale)
+            }
+            (Some(LoraAdapter { a, b, scale }), None) => {
+                let [y] = ops::products(&x, [&self.weight]);
+                y + ops::product(ops::product(x, a.val()).mul_scalar(*scale), b.val())
+            }
+            (None, _) => {
+                let [y] = ops::products(&x, [&self.weight]);
+                y
+            }
+        };
+        self.with_bias(y)
     }
 
-    /// What comes after the product: the adapter's branch, and the bias.
-    fn finish(&self, x: &Tensor<2>, mut y: Tensor<2>) -> Tensor<2> {
-        if let Some(lora) = &self.lora {
-            y = y + lora.forward(x.clone());
-        }
+    fn with_bias(&self, y: Tensor<2>) -> Tensor<2> {
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze::<2>(),
             None => y,
@@ -124,16 +134,5 @@ impl Linear {
             scale: alpha / rank as f64,
         });
         self
-    }
-}
-
-impl LoraAdapter {
-    /// # Shapes
-    ///
-    /// - input `[rows, d_input]`
-    /// - output `[rows, d_output]`
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let low = x.matmul(self.a.val().transpose()).mul_scalar(self.scale);
-        low.matmul(self.b.val().transpose())
     }
 }

@@ -3,7 +3,6 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use safevlm_kernels::norm::rms_norm_into;
 
 use crate::ops;
 use crate::precision::widened;
@@ -49,9 +48,7 @@ impl RmsNorm {
     ///
     /// - input and output `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let (eps, offset) = (self.eps as f32, self.unit_offset);
-        let kernel = |x: &[f32], [weight]: [&[f32]; 1], out: &mut [f32]| rms_norm_into(x, weight, eps, offset, out);
-        if let Some(normed) = ops::made_of("norm", &x, [&self.weight.val()], kernel) {
+        if let Some(normed) = ops::rms_norm(&x, &self.weight.val(), self.eps as f32, self.unit_offset) {
             return normed;
         }
         let dtype = x.dtype();

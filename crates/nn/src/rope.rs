@@ -1,11 +1,11 @@
 //! Rotary position embedding in the half-split convention of Hugging Face checkpoints.
 
 use std::iter::{repeat, repeat_n};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use burn::config::Config;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use safevlm_kernels::rope::{HeadLayout, rope};
+use safevlm_kernels::rope::{HeadLayout, rope, rope_backward};
 use serde::{Deserialize, Serialize};
 
 use crate::ops;
@@ -55,9 +55,9 @@ pub struct Rotary {
 #[derive(Clone, Debug)]
 pub struct RotaryTable {
     /// `[batch, tokens, head_dim / 2]`.
-    cos: Vec<f32>,
+    cos: Arc<[f32]>,
     /// `[batch, tokens, head_dim / 2]`.
-    sin: Vec<f32>,
+    sin: Arc<[f32]>,
     batch: usize,
     tokens: usize,
     /// The type in which is rotated.
@@ -126,8 +126,8 @@ impl Rotary {
             }
         }
         RotaryTable {
-            cos,
-            sin,
+            cos: cos.into(),
+            sin: sin.into(),
             batch: positions.batch(),
             tokens: positions.tokens(),
             dtype: DType::F32,
@@ -155,8 +155,16 @@ impl RotaryTable {
     ///
     /// - x `[batch, tokens, heads, head_dim]`
     pub(crate) fn rotate_tokens(&self, x: &mut [f32], heads: usize) {
-        let tokens = (self.batch * self.tokens).max(1);
-        rope(x, &self.cos, &self.sin, HeadLayout::by_token(heads, 2 * self.cos.len() / tokens));
+        rope(x, &self.cos, &self.sin, self.by_token(heads));
+    }
+
+    /// The gradient of [`rotate_tokens`](Self::rotate_tokens), in place.
+    pub(crate) fn rotate_tokens_back(&self, grad: &mut [f32], heads: usize) {
+        rope_backward(grad, &self.cos, &self.sin, self.by_token(heads));
+    }
+
+    fn by_token(&self, heads: usize) -> HeadLayout {
+        HeadLayout::by_token(heads, 2 * self.cos.len() / (self.batch * self.tokens).max(1))
     }
 
     /// Cosines and sines on the device.

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use safevlm::{Cache, DeviceSpec, registry};
 use safevlm_data::{PictureSets, Split};
 use safevlm_family::{Family, LoadOptions, Loaded, read_json};
+use safevlm_kernels::on_pool;
 use safevlm_nn::{CausalLm, VisionEncoder};
 use safevlm_safe_smol::{Processor, SafeSmol};
 use serde::Serialize;
@@ -182,7 +183,7 @@ fn ground_step(
     }
     let Some(loss) = losses.joint(recipe.safety_loss_lambda) else { return Ok((GradientsParams::new(), sums)) };
     sums.loss = read(loss.clone().detach())?;
-    Ok((GradientsParams::from_grads(loss.backward(), model), sums))
+    Ok((GradientsParams::from_grads(on_pool(|| loss.backward()), model), sums))
 }
 
 /// Gradients of the joint loss, or of the guard's alone, accumulated over micro-batches.
@@ -219,7 +220,7 @@ pub(crate) fn joint_step(
         }
         if let Some(loss) = losses.joint(recipe.safety_loss_lambda) {
             sums.loss += read(loss.clone().detach())?;
-            gradients.add(loss.backward(), model);
+            gradients.add(on_pool(|| loss.backward()), model);
         }
     }
     Ok((gradients.take(), sums))

@@ -2,6 +2,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use safevlm_nn::ops::cross_entropy;
 use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Projector, VisionEncoder, Vlm, vlm::ImageCountError};
 
 use crate::batch::Batch;
@@ -64,6 +65,9 @@ pub fn joint_loss<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead>(
 
 /// Cross-entropy of each row of `logits` (`[rows, classes]`) at its target class, `[rows]`.
 pub(crate) fn surprise(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
+    if let Some(surprise) = cross_entropy(&logits, targets) {
+        return surprise;
+    }
     let picked = indices(targets, device).reshape([targets.len(), 1]);
     log_softmax(logits, 1).gather(1, picked).neg().reshape([targets.len()])
 }

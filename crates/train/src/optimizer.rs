@@ -6,6 +6,8 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use safevlm_core::host::{self, HostTensor};
+use safevlm_kernels::adamw::AdamW;
 use safevlm_weights::{SafetensorsDir, SaveDtype, TensorSource, Tensors, WeightsError, save_tensors};
 
 use crate::error::TrainError;
@@ -122,26 +124,73 @@ struct Update<'a> {
 
 impl Update<'_> {
     fn step<const D: usize>(&mut self, value: Tensor<D>, gradient: Tensor<D>, rate: f64) -> Tensor<D> {
-        let shape = gradient.dims();
-        let gradient = gradient.reshape([shape.iter().product::<usize>()]).mul_scalar(self.scale);
-        let square = gradient.clone().square();
         let path = self.path.join(".");
-        let moments = match self.optimizer.moments.remove(&path) {
-            Some(old) => Moments {
-                mean: old.mean.mul_scalar(BETA_1) + gradient.mul_scalar(1.0 - BETA_1),
-                square: old.square.mul_scalar(BETA_2) + square.mul_scalar(1.0 - BETA_2),
-                steps: old.steps + 1,
-            },
-            None => {
-                Moments { mean: gradient.mul_scalar(1.0 - BETA_1), square: square.mul_scalar(1.0 - BETA_2), steps: 1 }
-            }
+        let old = self.optimizer.moments.remove(&path);
+        let Moments { mean, square, steps } = old.unwrap_or_else(|| Moments::none(&gradient));
+        let steps = steps + 1;
+        let settings = AdamW {
+            rate,
+            betas: [BETA_1, BETA_2],
+            epsilon: EPSILON,
+            decay: self.optimizer.weight_decay,
+            scale: self.scale,
+            steps,
         };
-        let mean = moments.mean.clone().div_scalar(1.0 - BETA_1.powi(moments.steps));
-        let square = moments.square.clone().div_scalar(1.0 - BETA_2.powi(moments.steps));
-        let change = (mean / square.sqrt().add_scalar(EPSILON)).reshape(shape);
-        self.optimizer.moments.insert(path, moments);
-        value.mul_scalar(1.0 - rate * self.optimizer.weight_decay) - change.mul_scalar(rate)
+        let plain = host::is_plain(&value) && host::is_plain(&mean) && host::is_plain(&square);
+        let (value, mean, square) = match HostTensor::of(&gradient).filter(|_| plain) {
+            Some(gradient) => step_on_host(&settings, value, &gradient, mean, square),
+            None => step_on_device(&settings, value, gradient, mean, square),
+        };
+        self.optimizer.moments.insert(path, Moments { mean, square, steps });
+        value
     }
+}
+
+impl Moments {
+    /// Those before the first step.
+    fn none<const D: usize>(gradient: &Tensor<D>) -> Self {
+        let zeros = || Tensor::zeros([gradient.shape().num_elements()], (&gradient.device(), gradient.dtype()));
+        Self { mean: zeros(), square: zeros(), steps: 0 }
+    }
+}
+
+/// A step over values that are all plainly in main memory.
+fn step_on_host<const D: usize>(
+    settings: &AdamW,
+    value: Tensor<D>,
+    gradient: &HostTensor,
+    mean: Tensor<1>,
+    square: Tensor<1>,
+) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
+    let (shape, device) = (value.dims(), value.device());
+    let mut values = host::take(value).unwrap_or_default();
+    let [mut mean, mut square] = [mean, square].map(|x| host::take(x).unwrap_or_default());
+    settings.step(&mut values, gradient.values(), &mut mean, &mut square);
+    let [mean, square] = [mean, square].map(|x| {
+        let len = x.len();
+        host::tensor(x, [len], &device)
+    });
+    (host::tensor(values, shape, &device), mean, square)
+}
+
+/// The same by Burn.
+fn step_on_device<const D: usize>(
+    settings: &AdamW,
+    value: Tensor<D>,
+    gradient: Tensor<D>,
+    mean: Tensor<1>,
+    square: Tensor<1>,
+) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
+    let AdamW { rate, betas, epsilon, decay, scale, steps } = *settings;
+    let shape = gradient.dims();
+    let gradient = gradient.reshape([shape.iter().product::<usize>()]).mul_scalar(scale);
+    let squared = gradient.clone().square();
+    let mean = mean.mul_scalar(betas[0]) + gradient.mul_scalar(1.0 - betas[0]);
+    let square = square.mul_scalar(betas[1]) + squared.mul_scalar(1.0 - betas[1]);
+    let missing = betas.map(|beta| 1.0 - beta.powi(steps));
+    let root = square.clone().div_scalar(missing[1]).sqrt().add_scalar(epsilon);
+    let change = (mean.clone().div_scalar(missing[0]) / root).reshape(shape);
+    (value.mul_scalar(1.0 - rate * decay) - change.mul_scalar(rate), mean, square)
 }
 
 impl ModuleMapper for Update<'_> {

@@ -14,7 +14,7 @@ use crate::math;
 pub(super) const LANES: usize = 16;
 
 /// A value of each query.
-type Lanes = [f32; LANES];
+pub(super) type Lanes = [f32; LANES];
 
 /// Queries and what has been found for them so far.
 pub(super) struct Panel {
@@ -62,14 +62,32 @@ impl Panel {
         scores: &mut [f32],
     ) {
         let keys = keys.start.max(self.sees.start)..keys.end.min(self.sees.end);
-        if keys.is_empty() {
-            return;
-        }
-        let masked = self.hidden(shape, source, &keys);
-        if masked.iter().all(|masked| *masked == Masked::All) {
-            return;
-        }
         let (scores, _) = scores[..keys.len() * LANES].as_chunks_mut::<LANES>();
+        if !self.score(level, shape, source, &keys, scores) {
+            return;
+        }
+        weigh(level, scores, &mut self.max, &mut self.sum, &mut self.mixed);
+        let values = &source.values[keys.start * source.value_stride..];
+        mix(level, scores, values, source.value_stride, &mut self.mixed);
+    }
+
+    /// Writes the scores of `keys`, which are among those that any query sees by its place; `-∞` is hidden. Returns
+    /// whether any query sees any.
+    fn score(
+        &self,
+        level: Level,
+        shape: &Attention,
+        source: &Source,
+        keys: &Range<usize>,
+        scores: &mut [Lanes],
+    ) -> bool {
+        if keys.is_empty() {
+            return false;
+        }
+        let masked = self.hidden(shape, source, keys);
+        if masked.iter().all(|masked| *masked == Masked::All) {
+            return false;
+        }
         score(level, &self.queries, &source.keys[keys.start * source.key_stride..], source.key_stride, scores);
         if self.visible.iter().any(|visible| visible.start > keys.start || visible.end < keys.end) {
             let bound = |key: usize| (key.max(keys.start) - keys.start).min(keys.len()) as i32;
@@ -79,15 +97,25 @@ impl Panel {
         }
         for (lane, masked) in masked.into_iter().enumerate() {
             if masked != Masked::None {
-                let hidden = source.hidden(shape, self.places[lane], &keys).into_iter().flatten();
+                let hidden = source.hidden(shape, self.places[lane], keys).into_iter().flatten();
                 for (scores, _) in scores.iter_mut().zip(hidden).filter(|(_, hidden)| **hidden) {
                     scores[lane] = f32::NEG_INFINITY;
                 }
             }
         }
-        weigh(level, scores, &mut self.max, &mut self.sum, &mut self.mixed);
-        let values = &source.values[keys.start * source.value_stride..];
-        mix(level, scores, values, source.value_stride, &mut self.mixed);
+        true
+    }
+
+    /// The share that each query gives to each of the keys that any of them sees, into `shares`, which has room for
+    /// them. Returns whether any query sees any.
+    pub(super) fn shares(&self, level: Level, shape: &Attention, source: &Source, shares: &mut [Lanes]) -> bool {
+        if !self.score(level, shape, source, &self.sees, shares) {
+            return false;
+        }
+        let (mut max, mut sum) = (self.max, self.sum);
+        weigh(level, shares, &mut max, &mut sum, &mut []);
+        scale(level, shares, sum.map(|sum| if sum == 0.0 { 0.0 } else { 1.0 / sum }));
+        true
     }
 
     /// What of `keys` the mask hides from each query.
@@ -132,7 +160,7 @@ enum Masked {
 
 vectorised! {
     /// The scores of keys that lie `stride` apart.
-    fn score<M>(queries: &[Lanes], keys: &[f32], stride: usize, scores: &mut [Lanes]) {
+    pub(super) fn score<M>(queries: &[Lanes], keys: &[f32], stride: usize, scores: &mut [Lanes]) {
         let mut first = 0;
         if M::ROOMY {
             first = score_tiles::<M, 6>(queries, keys, stride, scores, first);
@@ -224,8 +252,19 @@ vectorised! {
 }
 
 vectorised! {
+    /// Multiplies each query's values with its factor.
+    fn scale<M>(values: &mut [Lanes], factors: Lanes) {
+        for values in values {
+            for lane in 0..LANES {
+                values[lane] *= factors[lane];
+            }
+        }
+    }
+}
+
+vectorised! {
     /// Adds the values, `stride` apart, times their weights.
-    fn mix<M>(weights: &[Lanes], values: &[f32], stride: usize, mixed: &mut [Lanes]) {
+    pub(super) fn mix<M>(weights: &[Lanes], values: &[f32], stride: usize, mixed: &mut [Lanes]) {
         let mut first = 0;
         if M::ROOMY {
             first = mix_tiles::<M, 6>(weights, values, stride, mixed, first);

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{assert_close, values};
 
 /// The same in f64, one score after the other.
-fn exact(shape: &Attention, q: Heads, k: Heads, v: Heads) -> Vec<f64> {
+pub(super) fn exact(shape: &Attention, q: Heads, k: Heads, v: Heads) -> Vec<f64> {
     let Attention { batch, queries, keys, heads, kv_heads, head_dim, .. } = *shape;
     let mut out = Vec::new();
     for row in 0..batch {

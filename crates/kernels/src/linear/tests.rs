@@ -50,11 +50,17 @@ proptest! {
 
 #[test]
 fn parts_and_blocks_fit_together() {
-    for (rows, inputs, outputs) in [(1, 600, 1201), (8, 512, 700), (9, 512, 700), (70, 3100, 130), (300, 64, 97)] {
+    for (rows, inputs, outputs) in
+        [(1, 600, 1201), (8, 512, 700), (9, 512, 700), (70, 3100, 130), (300, 64, 97), (30, 1500, 16), (90, 16, 700)]
+    {
         let (x, weight) = (values(rows * inputs, 1), values(outputs * inputs, 2));
         let mut y = vec![f32::NAN; rows * outputs];
         linear(&x, &weight, inputs, &mut y);
-        assert_close(&y, &reference(&x, &weight, inputs), 1e-5, 2e-3, "large");
+        let expected = reference(&x, &weight, inputs);
+        assert_close(&y, &expected, 1e-5, 2e-3, "large");
+        add_linear(&x, &weight, inputs, &mut y);
+        let twice: Vec<f64> = expected.iter().map(|y| 2.0 * y).collect();
+        assert_close(&y, &twice, 1e-5, 4e-3, "added");
     }
 }
 

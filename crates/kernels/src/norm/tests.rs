@@ -4,7 +4,7 @@ use super::*;
 use crate::level::Level;
 use crate::testing::{assert_close, values, wide};
 
-fn norm_f64(x: &[f32], centred: bool, weight: &[f32], bias: &[f32], offset: f64, eps: f64) -> Vec<f64> {
+pub(super) fn norm_f64(x: &[f32], centred: bool, weight: &[f32], bias: &[f32], offset: f64, eps: f64) -> Vec<f64> {
     let width = weight.len();
     let rows = x.chunks(width).flat_map(|row| {
         let row = wide(row);
