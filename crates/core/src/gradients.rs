@@ -181,8 +181,8 @@ mod tests {
         let once = times(&x, &y, |wanted| assert_eq!(wanted, [true, false])).unwrap();
         let twice = times(&once, &x, |wanted| assert_eq!(wanted, [true, true])).unwrap();
         let gradients = (twice + x.clone()).sum().backward();
-        // The slope of 10 · x³ + x.
-        assert_eq!(read(x.grad(&gradients).unwrap()), [1., 31., 121., 271., 481., 751.]);
+        // The slope of y · x² + x, where y is 10 times what x is.
+        assert_eq!(read(x.grad(&gradients).unwrap()), [1., 21., 81., 181., 321., 501.]);
         assert!(y.grad(&gradients).is_none());
     }
 

@@ -101,9 +101,17 @@ pub fn is_plain<const D: usize>(x: &Tensor<D>) -> bool {
     }
 }
 
-/// Whether tensors that are made on `device` [are plain](is_plain) where they are of f32.
+/// Whether `device` computes in main memory and keeps no gradients.
 pub fn is_of(device: &Device) -> bool {
-    is_plain(&Tensor::<1>::zeros([1], device))
+    #[cfg(feature = "flex")]
+    {
+        Tensor::<1>::zeros([1], device).try_into_primitive::<Flex>().is_ok()
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 /// The tensor of `values`, without a copy.

@@ -21,7 +21,7 @@ pub type ModelOf<F> = Vlm<<F as Family>::Vision, <F as Family>::Projector, <F as
 
 /// A family of vision-language models: which parts its graph has, and what is particular about its
 /// files, pixels and prompts. A value of it is the processor of one model folder.
-pub trait Family: Debug + Sized {
+pub trait Family: Debug + Send + Sized {
     /// What `model_type` in `config.json` may be; the first is the usual one.
     const MODEL_TYPES: &'static [&'static str];
     /// The sizes that are published, as `safevlm inspect --preset` names them.
@@ -34,7 +34,7 @@ pub trait Family: Debug + Sized {
     /// Tokens to hidden states and logits.
     type LanguageModel: CausalLm;
     /// Sizes of all parts.
-    type Config: Clone + Debug;
+    type Config: Clone + Debug + Sync;
 
     /// Reads the parsed `config.json`.
     ///

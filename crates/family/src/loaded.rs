@@ -50,19 +50,24 @@ impl<F: Family> Loaded<F> {
     /// If a file is missing or damaged, or a tensor missing, left over or of another shape.
     pub fn load(dir: &Path, config: &Value, options: &LoadOptions, device: &Device) -> Result<Self, FamilyError> {
         let config = F::config(config)?;
-        let family = F::open(dir, &config)?;
+        let checkpoint = SafetensorsDir::open(dir)?;
+        let fill = |source: &dyn TensorSource| fill::<F>(F::init(&config, device), source, options, device);
+        let adapter = options.adapter.as_deref().map(PeftAdapter::open).transpose()?;
+        let source = adapter.as_ref().map(|adapter| adapter.merge(&checkpoint)).transpose()?;
+        // A tokenizer of many thousand tokens takes as long as the weights do.
+        let (family, filled) = std::thread::scope(|scope| {
+            let family = scope.spawn(|| F::open(dir, &config));
+            let filled = fill(source.as_ref().map_or(&checkpoint, |merged| merged));
+            (family.join(), filled)
+        });
+        let family = family.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         // An image placeholder needs no embedding: its visual tokens take its place.
         let ids = family.tokenizer().greatest_id(family.image_token()).map_or(0, |id| id as usize);
         let rows = F::vocab_size(&config);
         if ids >= rows {
             return Err(FamilyError::Vocabulary { ids, rows });
         }
-        let checkpoint = SafetensorsDir::open(dir)?;
-        let fill = |source: &dyn TensorSource| fill::<F>(F::init(&config, device), source, options, device);
-        let (model, report, weights) = match &options.adapter {
-            Some(folder) => fill(&PeftAdapter::open(folder)?.merge(&checkpoint)?)?,
-            None => fill(&checkpoint)?,
-        };
+        let (model, report, weights) = filled?;
         Ok(Self { model, family, config, report, weights })
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use safevlm_safe_smol::checkpoint_name;
-use safevlm_weights::{SaveDtype, Tensors, save_tensors};
+use safevlm_weights::{FieldPath, SaveDtype, Tensors, save_tensors};
 
 use crate::error::TrainError;
 use crate::trainable::Trainable;
@@ -15,7 +15,7 @@ use crate::trainable::Trainable;
 /// so that `W + B · A` is the merged weight and no further number is needed.
 pub(crate) fn export(path: &Path, model: &impl Module, trainable: &Trainable, scale: f64) -> Result<(), TrainError> {
     let ids = trainable.sets.values().flatten().copied().collect();
-    let mut collect = Collect { ids, scale, stack: Vec::new(), tensors: Tensors::new(), failed: None };
+    let mut collect = Collect { ids, scale, path: FieldPath::default(), tensors: Tensors::new(), failed: None };
     model.visit(&mut collect);
     match collect.failed {
         Some(error) => Err(error),
@@ -26,7 +26,7 @@ pub(crate) fn export(path: &Path, model: &impl Module, trainable: &Trainable, sc
 struct Collect {
     ids: Vec<burn::module::ParamId>,
     scale: f64,
-    stack: Vec<String>,
+    path: FieldPath,
     tensors: Tensors,
     failed: Option<TrainError>,
 }
@@ -36,7 +36,7 @@ impl ModuleVisitor for Collect {
         if self.failed.is_some() || !self.ids.contains(&param.id) {
             return;
         }
-        let field = self.stack.join(".");
+        let field = self.path.name();
         let value = param.val();
         let value = if field.ends_with(".lora.b") { value.mul_scalar(self.scale) } else { value };
         let shape = value.dims().to_vec();
@@ -48,11 +48,11 @@ impl ModuleVisitor for Collect {
         };
     }
 
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.stack.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.stack.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 }

@@ -8,7 +8,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use safevlm_core::host::{self, HostTensor};
 use safevlm_kernels::adamw::AdamW;
-use safevlm_weights::{SafetensorsDir, SaveDtype, TensorSource, Tensors, WeightsError, save_tensors};
+use safevlm_weights::{FieldPath, SafetensorsDir, SaveDtype, TensorSource, Tensors, WeightsError, save_tensors};
 
 use crate::error::TrainError;
 use crate::recipe::Recipe;
@@ -77,7 +77,7 @@ impl GroupedAdamW {
         let sets = self.trainable.sets.iter();
         let rates = sets.filter_map(|(set, ids)| Some((ids, *rates.get(set)?)));
         let rates = rates.flat_map(|(ids, rate)| ids.iter().map(move |id| (*id, rate))).collect();
-        let model = model.map(&mut Update { optimizer: self, gradients, rates, scale, path: Vec::new() });
+        let model = model.map(&mut Update { optimizer: self, gradients, rates, scale, path: FieldPath::default() });
         Ok((model, norm))
     }
 
@@ -119,12 +119,12 @@ struct Update<'a> {
     gradients: GradientsParams,
     rates: BTreeMap<ParamId, f64>,
     scale: f64,
-    path: Vec<String>,
+    path: FieldPath,
 }
 
 impl Update<'_> {
     fn step<const D: usize>(&mut self, value: Tensor<D>, gradient: Tensor<D>, rate: f64) -> Tensor<D> {
-        let path = self.path.join(".");
+        let path = self.path.name();
         let old = self.optimizer.moments.remove(&path);
         let Moments { mean, square, steps } = old.unwrap_or_else(|| Moments::none(&gradient));
         let steps = steps + 1;
@@ -194,12 +194,12 @@ fn step_on_device<const D: usize>(
 }
 
 impl ModuleMapper for Update<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::tensor::Tensor;
 
 use crate::error::TrainError;
+use safevlm_weights::FieldPath;
 
 /// Parameters of each trained set.
 #[derive(Clone, Debug)]
@@ -86,20 +87,20 @@ pub fn parameter_paths(model: &impl Module) -> Vec<(String, ParamId)> {
 
 #[derive(Default)]
 struct Paths {
-    stack: Vec<String>,
+    path: FieldPath,
     found: Vec<(String, ParamId)>,
 }
 
 impl ModuleVisitor for Paths {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.push((self.stack.join("."), param.id));
+        self.found.push((self.path.name(), param.id));
     }
 
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.stack.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.stack.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 }

@@ -9,6 +9,7 @@ use safevlm_kernels::quant::QuantizedMatrix;
 
 use crate::dtype::{FloatDtype, to_f16};
 use crate::error::WeightsError;
+use crate::field_path::FieldPath;
 use crate::keys::{Allow, KeyMap};
 use crate::report::{AppliedTensor, LoadReport, MisshapenTensor, ModuleField, StoredTensor};
 use crate::tensors::{TensorInfo, TensorSource};
@@ -74,7 +75,7 @@ pub fn load_module_with_blocks<M: Module>(
     let report = check_module(&module, source, keys)?;
     refuse_misfits(&report, allow)?;
     let names = report.applied.iter().map(|applied| (applied.field.clone(), applied.name.clone())).collect();
-    let mut loader = Loader { source, dtype, names, held, path: Vec::new(), failed: None };
+    let mut loader = Loader { source, dtype, names, held, path: FieldPath::default(), failed: None };
     let module = module.map(&mut loader);
     match loader.failed {
         Some(error) => Err(error),
@@ -121,7 +122,7 @@ pub fn check_module<M: Module>(
         }
     }
     let report = LoadReport { checkpoint: source.path().to_path_buf(), ..LoadReport::default() };
-    let mut comparison = Comparison { source, wanted, path: Vec::new(), report };
+    let mut comparison = Comparison { source, wanted, path: FieldPath::default(), report };
     module.visit(&mut comparison);
     let Comparison { wanted, mut report, .. } = comparison;
     report.unused = wanted.into_values().filter_map(|name| stored(source, name)).collect();
@@ -196,27 +197,23 @@ struct Comparison<'a> {
     source: &'a dyn TensorSource,
     /// Field path to checkpoint name, of the tensors that no parameter has taken yet.
     wanted: BTreeMap<String, String>,
-    path: Vec<String>,
+    path: FieldPath,
     report: LoadReport,
 }
 
 impl Comparison<'_> {
     fn field(&self, shape: Vec<usize>) -> ModuleField {
-        ModuleField { field: self.path.join("."), shape }
+        ModuleField { field: self.path.name(), shape }
     }
 }
 
 impl ModuleVisitor for Comparison<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        if !is_variant(container) {
-            self.path.push(name.to_string());
-        }
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, container: &str) {
-        if !is_variant(container) {
-            self.path.pop();
-        }
+        self.path.exit(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -251,26 +248,22 @@ struct Loader<'a> {
     /// Field path to checkpoint name.
     names: BTreeMap<String, String>,
     held: &'a mut HeldBlocks,
-    path: Vec<String>,
+    path: FieldPath,
     /// The first error of reading; what follows is not read.
     failed: Option<WeightsError>,
 }
 
 impl ModuleMapper for Loader<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        if !is_variant(container) {
-            self.path.push(name.to_string());
-        }
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, container: &str) {
-        if !is_variant(container) {
-            self.path.pop();
-        }
+        self.path.exit(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(name) = self.names.get(&self.path.join(".")).filter(|_| self.failed.is_none()) else {
+        let Some(name) = self.names.get(&self.path.name()).filter(|_| self.failed.is_none()) else {
             return param;
         };
         if self.held.wanted.contains(&param.id) {
@@ -331,9 +324,4 @@ fn read(
             Ok(TensorData::new(values, shape))
         }
     }
-}
-
-/// Checkpoints do not know the variants of our enums, so field paths leave them out.
-pub(crate) fn is_variant(container: &str) -> bool {
-    container.starts_with("Enum:")
 }

@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
 use crate::error::WeightsError;
-use crate::load::is_variant;
+use crate::field_path::FieldPath;
 use crate::save::{SafetensorsWriter, SaveDtype};
 use crate::tensors::Tensors;
 
@@ -58,7 +58,7 @@ fn visit<M: Module>(
     name: &dyn Fn(&str) -> Option<String>,
     take: &mut Take<'_>,
 ) -> Result<(), WeightsError> {
-    let mut visitor = Visitor { path: Vec::new(), name, take, result: Ok(()) };
+    let mut visitor = Visitor { path: FieldPath::default(), name, take, result: Ok(()) };
     module.visit(&mut visitor);
     visitor.result
 }
@@ -87,7 +87,7 @@ impl<const D: usize> AnyParam for Param<Tensor<D>> {
 }
 
 struct Visitor<'a, 'b> {
-    path: Vec<String>,
+    path: FieldPath,
     name: &'a dyn Fn(&str) -> Option<String>,
     take: &'a mut Take<'b>,
     result: Result<(), WeightsError>,
@@ -95,20 +95,16 @@ struct Visitor<'a, 'b> {
 
 impl ModuleVisitor for Visitor<'_, '_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        if !is_variant(container) {
-            self.path.push(name.to_string());
-        }
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, container: &str) {
-        if !is_variant(container) {
-            self.path.pop();
-        }
+        self.path.exit(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if self.result.is_ok()
-            && let Some(name) = (self.name)(&self.path.join("."))
+            && let Some(name) = (self.name)(&self.path.name())
         {
             self.result = (self.take)(name, param);
         }

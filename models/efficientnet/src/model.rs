@@ -4,6 +4,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use safevlm_core::host::is_plain;
 use safevlm_nn::ops::{Moves, convolution};
 use safevlm_nn::{ImageTokens, Linear, LinearConfig, VisionEncoder};
 
@@ -219,19 +220,24 @@ impl ConvNorm {
     fn convolve(&self, x: Tensor<4>, cut: Option<[f32; 2]>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let weight = self.weight.val();
-        let [_, _, kernel, _] = weight.dims();
+        let [channels, _, kernel, _] = weight.dims();
         let padding = [height, width].map(|side| same_padding(side, kernel, self.stride));
         let moves = Moves { stride: self.stride, padding, groups: self.groups };
-        let [scale, shift] = self.norm.scale_and_shift();
-        convolution(&x, &weight, &moves, [&scale, &shift], cut).unwrap_or_else(|| {
-            let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups);
-            let [scale, shift] = [scale, shift].map(|of_channel| of_channel.reshape([1, -1, 1, 1]));
-            let x = conv2d(x, weight, None, options) * scale + shift;
-            match cut {
-                Some([least, most]) => x.clamp(least, most),
-                None => x,
-            }
-        })
+        let on_host = || {
+            let [scale, shift] = self.norm.scale_and_shift();
+            convolution(&x, &weight, &moves, [&scale, &shift], cut)
+        };
+        if let Some(y) = is_plain(&x).then(on_host).flatten() {
+            return y;
+        }
+        let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups);
+        let x = conv2d(x, weight, None, options);
+        let [scale, shift] = self.norm.scale_and_shift().map(|of_channel| of_channel.reshape([1, channels, 1, 1]));
+        let x = x * scale + shift;
+        match cut {
+            Some([least, most]) => x.clamp(least, most),
+            None => x,
+        }
     }
 }
 
