@@ -110,7 +110,8 @@ mod tests {
                     let (loss, slopes) = exact(row, targets[at] as usize);
                     assert_close(&[sums[at]], &[loss + row[targets[at] as usize]], 1e-6, 1e-6, "sum");
                     let slopes: Vec<f64> = slopes.iter().map(|slope| slope * f64::from(grad[at])).collect();
-                    assert_close(&out[at * width..][..width], &slopes, 2e-5, 1e-6, "gradient");
+                    // The sum is an f32: at logits of about 100 it is rounded by 4e-6, and so is each share.
+                    assert_close(&out[at * width..][..width], &slopes, 2e-5, 1e-5, "gradient");
                 }
             }
         }

@@ -88,7 +88,8 @@ proptest! {
         for level in Level::available() {
             let mut out = vec![f32::NAN; expected.len()];
             attention_at(level, &shape, q, k, v, &mut out);
-            assert_close(&out, &expected, 1e-5, 3e-5, level.name());
+            // Scores reach some hundred here, and an exponential sees their last digits.
+            assert_close(&out, &expected, 1e-5, 1e-4, level.name());
         }
     }
 }
