@@ -99,7 +99,7 @@ pub fn record<const D: usize, const N: usize>(
             Kind::Plain(tensor) => <Autodiff<Flex> as burn::backend::AutodiffBackend>::from_inner(tensor),
             Kind::Learning(tensor) => tensor,
         });
-        let shapes = inputs.each_ref().map(|input| burn::backend::TensorMetadata::shape(input));
+        let shapes = inputs.each_ref().map(burn::backend::TensorMetadata::shape);
         let nodes = inputs.each_ref().map(|input| input.node());
         let step = Step { backward, shapes };
         let step = ops::Backward::<Flex, N>::prepare::<NoCheckpointing>(step, nodes).compute_bound();

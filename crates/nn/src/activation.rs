@@ -48,7 +48,7 @@ impl Activation {
     ///
     /// - input and output of any shape
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let (kernel, backward): (fn(&mut [f32]), fn(&[f32], &mut [f32])) = match self {
+        let (kernel, backward): (ops::Change, ops::ChangeBack) = match self {
             Self::Gelu => (kernels::gelu, kernels::gelu_backward),
             Self::GeluTanh => (kernels::gelu_tanh, kernels::gelu_tanh_backward),
             Self::QuickGelu => (kernels::quick_gelu, kernels::quick_gelu_backward),
@@ -70,8 +70,7 @@ impl Activation {
     ///
     /// - inputs and output of one shape
     pub fn gated<const D: usize>(&self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-        type Backward = fn(&[f32], &[f32], &mut [f32], &mut [f32]);
-        let (kernel, backward): (fn(&mut [f32], &[f32]), Backward) = match self {
+        let (kernel, backward): (ops::ChangeWith, ops::ChangeWithBack) = match self {
             Self::Silu => (kernels::silu_mul, kernels::silu_mul_backward),
             Self::GeluTanh => (kernels::gelu_tanh_mul, kernels::gelu_tanh_mul_backward),
             Self::Gelu | Self::QuickGelu => return self.forward(gate) * up,

@@ -3,7 +3,6 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Distribution, Tensor};
-
 use safevlm_core::host;
 
 use crate::ops;

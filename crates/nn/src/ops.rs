@@ -27,6 +27,15 @@ pub(crate) use norm::{layer_norm, rms_norm};
 
 const F32: f64 = 4.0;
 
+/// A function of each value, in place.
+pub(crate) type Change = fn(&mut [f32]);
+/// What turns the gradient of its output into that of its input, which it is given.
+pub(crate) type ChangeBack = fn(&[f32], &mut [f32]);
+/// A function of each value and of another one, in place.
+pub(crate) type ChangeWith = fn(&mut [f32], &[f32]);
+/// What turns the gradient of its output into that of the first input, and writes that of the second.
+pub(crate) type ChangeWithBack = fn(&[f32], &[f32], &mut [f32], &mut [f32]);
+
 /// Changes the values of `x` in place; gives `x` back where they are not at hand.
 ///
 /// # Errors
@@ -50,11 +59,7 @@ pub(crate) fn in_place<const D: usize>(
 /// # Errors
 ///
 /// `x` as it was.
-pub(crate) fn map<const D: usize>(
-    x: Tensor<D>,
-    change: fn(&mut [f32]),
-    backward: fn(&[f32], &mut [f32]),
-) -> Result<Tensor<D>, Tensor<D>> {
+pub(crate) fn map<const D: usize>(x: Tensor<D>, change: Change, backward: ChangeBack) -> Result<Tensor<D>, Tensor<D>> {
     let x = match in_place("activation", x, change) {
         Ok(changed) => return Ok(changed),
         Err(x) => x,
@@ -82,8 +87,8 @@ pub(crate) fn map<const D: usize>(
 pub(crate) fn map_with<const D: usize>(
     x: Tensor<D>,
     y: Tensor<D>,
-    change: fn(&mut [f32], &[f32]),
-    backward: fn(&[f32], &[f32], &mut [f32], &mut [f32]),
+    change: ChangeWith,
+    backward: ChangeWithBack,
 ) -> Result<Tensor<D>, (Tensor<D>, Tensor<D>)> {
     let x = match HostTensor::of(&y) {
         None => x,

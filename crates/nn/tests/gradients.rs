@@ -195,7 +195,7 @@ fn decoder(device: &Device, adapted: bool) -> Decoder {
 #[test]
 fn a_whole_decoder() {
     let (batch, tokens) = (2, 19);
-    let valid = vec![vec![true; tokens], (0..tokens).map(|token| token >= 5).collect()];
+    let valid = [vec![true; tokens], (0..tokens).map(|token| token >= 5).collect()];
     for (adapted, padded, window) in
         [(false, false, None), (true, false, None), (true, true, None), (true, false, Some(4))]
     {
