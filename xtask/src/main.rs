@@ -29,7 +29,7 @@ enum Command {
     ImportWeights {
         /// What to import.
         source: String,
-        /// Store the language model's matrices in few bits: q8_0, q4_0, q4_1, q4_k, q6_k, or keep for a GGUF file.
+        /// Store the language model's matrices in few bits: q8_0, q4_0, q4_1, q4_k, q6_k, f16, bf16, or keep (GGUF).
         #[arg(long, value_name = "FORMAT")]
         quantize: Option<String>,
         /// Join the guard head in this safetensors file to the model.

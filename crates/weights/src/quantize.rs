@@ -23,9 +23,6 @@ pub enum Quantization {
 }
 
 impl Quantization {
-    /// The names that are understood, for messages.
-    pub const NAMES: &'static str = "q8_0, q4_0, q4_1, q4_k, q6_k, or keep for a GGUF file";
-
     /// How the tensor `name` is to be stored, where floats are stored as `rest`.
     pub(crate) fn storage(self, name: &str, info: &TensorInfo, rest: FloatDtype) -> Storage {
         if info.shape.len() != 2 || !is_language_matrix(name) {

@@ -28,7 +28,7 @@ pub(crate) struct ImportArgs {
     #[arg(value_name = "NAME|SOURCE")]
     source: String,
     /// Store the language model's matrices in few bits, which a CPU multiplies as they are: q8_0, q4_0, q4_1, q4_k, q6_k,
-    /// or keep for those of a GGUF file; the result is called NAME-FORMAT.
+    /// f16, bf16, or keep for those of a GGUF file; the result is called NAME-FORMAT.
     #[arg(long, value_name = "FORMAT")]
     quantize: Option<Quantization>,
     /// Join the guard head in this safetensors file to the model; the result is called NAME-guard.

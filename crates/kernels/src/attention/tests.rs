@@ -58,21 +58,27 @@ fn cases() -> impl Strategy<Value = ([usize; 6], u8, u8, f32)> {
     (prop_oneof![any, few], 0..4u8, 0..3u8, 0.01f32..3.0)
 }
 
+/// One of the orders, and no table of what is hidden, one for all rows of the batch, or one for each.
+pub(super) fn sight([batch, queries, keys]: [usize; 3], order: u8, mask: u8) -> (Order, Option<Vec<bool>>) {
+    let past = keys.saturating_sub(queries);
+    let order = match order {
+        0 => Order::Both,
+        1 => Order::Causal { past },
+        2 => Order::Causal { past: 0 },
+        _ => Order::Sliding { past, window: 1 + keys / 3 },
+    };
+    let tables = [0, 1, batch][usize::from(mask)];
+    let hidden = values(tables * queries * keys, 7).iter().map(|x| *x > 0.4).collect();
+    (order, (tables > 0).then_some(hidden))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(250))]
     #[test]
     fn values_are_those_of_f64(([batch, queries, keys, kv_heads, groups, head_dim], order, mask, scale) in cases()) {
         let heads = kv_heads * groups;
-        let past = keys.saturating_sub(queries);
-        let order = match order {
-            0 => Order::Both,
-            1 => Order::Causal { past },
-            2 => Order::Causal { past: 0 },
-            _ => Order::Sliding { past, window: 1 + keys / 3 },
-        };
-        let tables = [0, 1, batch][usize::from(mask)];
-        let hidden: Vec<bool> = values(tables * queries * keys, 7).iter().map(|x| *x > 0.4).collect();
-        let hidden = (tables > 0).then_some(&hidden[..]);
+        let (order, hidden) = sight([batch, queries, keys], order, mask);
+        let hidden = hidden.as_deref();
         let shape = Attention { batch, queries, keys, heads, kv_heads, head_dim, scale, order, hidden };
 
         // Queries are part of a wider buffer, the cache has room for more.

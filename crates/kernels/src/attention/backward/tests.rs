@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::attention::Order;
-use crate::attention::tests::exact;
+use crate::attention::tests::{exact, sight};
 use crate::testing::{assert_close, values};
 
 /// Sizes, an order and a mask: none, one for all rows or one for each.
@@ -34,16 +34,8 @@ proptest! {
     #[test]
     fn gradients_are_slopes(([batch, queries, keys, kv_heads, groups, head_dim], order, mask, scale) in cases()) {
         let heads = kv_heads * groups;
-        let past = keys.saturating_sub(queries);
-        let order = match order {
-            0 => Order::Both,
-            1 => Order::Causal { past },
-            2 => Order::Causal { past: 0 },
-            _ => Order::Sliding { past, window: 1 + keys / 3 },
-        };
-        let tables = [0, 1, batch][usize::from(mask)];
-        let hidden: Vec<bool> = values(tables * queries * keys, 7).iter().map(|x| *x > 0.4).collect();
-        let hidden = (tables > 0).then_some(&hidden[..]);
+        let (order, hidden) = sight([batch, queries, keys], order, mask);
+        let hidden = hidden.as_deref();
         let shape = Attention { batch, queries, keys, heads, kv_heads, head_dim, scale, order, hidden };
         let q = values(batch * queries * heads * head_dim, 1);
         let (k, v) = (values(batch * keys * kv_heads * head_dim, 2), values(batch * keys * kv_heads * head_dim, 3));
