@@ -3,7 +3,6 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Distribution, Tensor};
-use safevlm_core::host;
 
 use crate::ops;
 use crate::weight::Weight;
@@ -80,9 +79,7 @@ impl Linear {
     /// - input `[batch, tokens, d_input]`
     /// - outputs `[batch, tokens, d_output of each]`
     pub fn forward_together<const N: usize>(layers: [&Self; N], x: Tensor<3>) -> [Tensor<3>; N] {
-        // Elsewhere nothing is gained, and one reshaped input for several products gave wrong numbers in a whole prefill
-        // on wgpu (Burn 0.22.1 with fusion).
-        if layers.iter().any(|layer| layer.lora.is_some()) || !host::is_plain(&x) {
+        if layers.iter().any(|layer| layer.lora.is_some()) {
             return layers.map(|layer| layer.forward(x.clone()));
         }
         let [batch, tokens, width] = x.dims();

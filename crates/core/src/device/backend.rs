@@ -72,6 +72,10 @@ impl Backend {
 
 #[cfg(any(feature = "cuda", feature = "metal", feature = "vulkan", feature = "wgpu"))]
 fn enumerate(of: burn::tensor::DeviceType) -> impl Iterator<Item = Device> {
+    // Burn 0.22.1 gives every thread a queue of its own on the device. Where a tensor then goes from one thread to
+    // another between long runs of kernels, as embeddings and hidden states do, wgpu reads it before it is written:
+    // wrong guard logits, without an error. One queue is also what a GPU that serves one model has use for.
+    cubecl_environment::stream::set_policy(cubecl_environment::stream::StreamPolicy::Single);
     Device::enumerate(of).into_vec().into_iter()
 }
 
@@ -102,4 +106,19 @@ fn classified(
             (device, class)
         })
         .collect()
+}
+
+#[cfg(all(test, any(feature = "cuda", feature = "metal", feature = "vulkan", feature = "wgpu")))]
+mod tests {
+    use cubecl_environment::stream::{StreamPolicy, policy};
+
+    use super::*;
+
+    #[test]
+    fn all_threads_share_a_gpus_queue() {
+        for backend in Backend::ALL {
+            backend.devices();
+        }
+        assert_eq!(policy(), StreamPolicy::Single);
+    }
 }
