@@ -129,6 +129,27 @@ fn answers_equal(dir: &Path) {
         assert_guard_is_chat(&model, &case.conversation, &what);
     }
     answers_together_equal(&model, dir);
+    questions_about_one_picture_equal_those_alone(&model, dir);
+}
+
+/// Questions of different lengths, which share their picture and what stands before it.
+fn questions_about_one_picture_equal_those_alone(model: &SafeVlm, dir: &Path) {
+    let cases = Golden::read(dir).cases;
+    let picture = cases.iter().find_map(|case| case.conversation.images.first()).unwrap();
+    let ask = |question: &str| Conversation::new().user(question, [picture.clone()]);
+    let conversations = ["What is it?", "Is there a way to use what is shown here?", "What"].map(ask);
+    let config = GenerationConfig { max_new_tokens: 8, ..GenerationConfig::default() };
+    let together = model.chat_batch(&conversations, &config).unwrap();
+    for (conversation, answer) in conversations.iter().zip(together) {
+        let alone = model.chat(conversation, &config, &mut |_| ()).unwrap();
+        let what = dir.display();
+        assert_eq!(answer.prompt_tokens, alone.prompt_tokens, "{what}: the prompt");
+        assert_eq!(answer.generated_tokens, alone.generated_tokens, "{what}: the answer");
+        assert_eq!(answer.safety.is_some(), alone.safety.is_some(), "{what}: the verdict");
+        if let (Some(ours), Some(alone)) = (answer.safety, alone.safety) {
+            assert_close(&format!("{what}: unsafe"), &[ours.unsafe_probability], &[alone.unsafe_probability], 1e-4);
+        }
+    }
 }
 
 /// Conversations of different lengths, with and without images, answered in one batch.

@@ -1,11 +1,11 @@
 //! SmolLM2, text only, against transformers on the same dequantised weights
 //! (xtask/goldens/smollm2.py).
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use safevlm::{Conversation, DeviceSpec, GenerationConfig, LoadOptions, Message, Part, Role, SafeVlm};
 use safevlm_llama::{Llama, LlamaConfig};
 use safevlm_nn::{CausalLm, Sequences, sampler::argmax, vlm};
-use safevlm_tests::{model_dir, values, workspace};
+use safevlm_tests::{assert_close, model_dir, values, workspace};
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, load_module};
 use serde_json::Value;
 
@@ -53,15 +53,32 @@ fn the_facade_generates_the_references_tokens() {
     }
 }
 
-#[test]
-fn all_64_tokens_follow_with_and_without_the_cache() {
+/// The graph alone.
+fn llama() -> (Llama, Device) {
     let device = DeviceSpec::Flex.open().unwrap().0;
     let dir = model_dir("smollm2-135m-instruct");
     let config: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("config.json")).unwrap()).unwrap();
     let weights = SafetensorsDir::open(&dir).unwrap();
     let keys = KeyMap::new(&[(r"^model\.", "")]);
     let model = LlamaConfig::from_hf(&config).unwrap().init(&device);
-    let model: Llama = load_module(model, &weights, &keys, &Allow::nothing()).unwrap().0;
+    (load_module(model, &weights, &keys, &Allow::nothing()).unwrap().0, device)
+}
+
+#[test]
+fn a_prompt_in_pieces_gives_the_states_of_one_pass() {
+    let (model, device) = llama();
+    let rows = Sequences::single((0..1100).map(|at| 100 + at * 37 % 40_000).collect(), None);
+    let embeddings = model.embed(rows.ids(0, &device));
+    let mut cache = model.new_cache(1, rows.tokens(), &device);
+    let in_pieces = vlm::run(&model, embeddings.clone(), &rows, 0, Some(&mut cache), &device);
+    assert_eq!(cache.len(), rows.tokens());
+    let at_once = vlm::run(&model, embeddings, &rows, 0, None, &device);
+    assert_close("states", &values(in_pieces), &values(at_once), 1e-4);
+}
+
+#[test]
+fn all_64_tokens_follow_with_and_without_the_cache() {
+    let (model, device) = llama();
     let last = |hidden: Tensor<3>| {
         let [_, tokens, width] = hidden.dims();
         argmax(&values(model.logits(hidden.narrow(1, tokens - 1, 1).reshape([1, width]))))

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: SafeVLM's own measurements, or with `peers` the comparison with other programs.
 
+mod cost;
 mod machine;
 mod plan;
 mod table;
@@ -14,12 +15,14 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use crate::run;
+use cost::{Curve, Sweep};
 use plan::{Contender, Task};
-use table::{Outcome, Row};
+use table::Outcome;
 
 /// Measure the same work with SafeVLM, PyTorch, llama.cpp and candle, and write a table with the ratios.
 ///
 /// Each round runs every peer once, so that a noisy minute hits all of them; the table has medians over the rounds.
+/// After that it measures what an image or a token costs, by how many there are at once, and draws it as an SVG.
 /// The first run makes a Python environment, builds candle and llama.cpp, and imports the models: all below target/
 /// (models into SAFEVLM_HOME where it is set).
 #[derive(Parser)]
@@ -75,8 +78,7 @@ fn peers(args: &PeersArgs) -> Result<(), String> {
     }
     fs::create_dir_all(&args.out).map_err(|e| format!("{}: {e}", args.out.display()))?;
     let stem = format!("peers-{}", machine::today());
-    let lines_path = args.out.join(format!("{stem}.jsonl"));
-    let mut lines = File::create(&lines_path).map_err(|e| format!("{}: {e}", lines_path.display()))?;
+    let mut lines = Lines::create(args.out.join(format!("{stem}.jsonl")))?;
 
     let mut rows = plan::rows(&tasks);
     let total: usize = rounds * rows.len();
@@ -94,10 +96,10 @@ fn peers(args: &PeersArgs) -> Result<(), String> {
                 }
                 let what = format!("{} of {} by {} in {}", task.job, task.model, contender.peer, contender.dtype);
                 println!("[{done}/{total}] round {round}: {what}");
-                match measure(task, contender, threads, runs) {
+                match measure(task, contender, &[], threads, runs) {
                     Ok(mut found) => {
                         found["round"] = json!(round);
-                        writeln!(lines, "{found}").map_err(|e| format!("{}: {e}", lines_path.display()))?;
+                        lines.add(&found)?;
                         row.add(&found);
                     }
                     Err(reason) => {
@@ -108,28 +110,78 @@ fn peers(args: &PeersArgs) -> Result<(), String> {
             }
         }
     }
-    write_table(&args.out.join(format!("{stem}.md")), &rows, threads, rounds, runs)
-}
-
-fn write_table(path: &Path, rows: &[Row], threads: usize, rounds: usize, runs: usize) -> Result<(), String> {
-    let versions = table::versions(rows);
-    let text = format!(
+    let mut text = format!(
         "# SafeVLM and its peers, {}\n\n{}\n- {threads} threads for every peer; {rounds} interleaved rounds of {runs} runs, \
-         medians over the rounds\n{versions}\n\n{}",
+         medians over the rounds\n{}\n\n{}",
         machine::today(),
         machine::describe(),
-        table::markdown(rows),
+        table::versions(&rows),
+        table::markdown(&rows),
     );
-    fs::write(path, &text).map_err(|e| format!("{}: {e}", path.display()))?;
+    if !args.quick && args.only.is_none() {
+        text.push_str(&costs(&plan::sweeps(&tools), &args.out.join(format!("{stem}.svg")), threads, &mut lines)?);
+    }
+    let path = args.out.join(format!("{stem}.md"));
+    fs::write(&path, &text).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("\n{text}\n{}", path.display());
     Ok(())
 }
 
-/// Runs one process and returns the measurement that it prints.
-fn measure(task: &Task, contender: &Contender, threads: usize, runs: usize) -> Result<Value, String> {
+/// Measures all sweeps, draws them to `picture`, and returns their tables.
+fn costs(sweeps: &[Sweep], picture: &Path, threads: usize, lines: &mut Lines) -> Result<String, String> {
+    let mut text = String::new();
+    let mut drawn = Vec::new();
+    for sweep in sweeps {
+        let Task { job, model, contenders, .. } = &sweep.task;
+        let mut curves = Vec::new();
+        for contender in contenders {
+            let mut curve = Curve { name: format!("{} {}", contender.peer, contender.dtype), points: Vec::new() };
+            for size in sweep.sizes {
+                println!("{job} of {model} by {}, {size} {}s", curve.name, sweep.unit);
+                match measure(&sweep.task, contender, &[sweep.option, &size.to_string()], threads, 2) {
+                    Ok(mut found) => {
+                        found["size"] = json!(size);
+                        lines.add(&found)?;
+                        curve.points.extend(found["median_ms"].as_f64().map(|ms| (*size, ms / f64::from(*size))));
+                    }
+                    Err(reason) => {
+                        println!("    {reason}");
+                        break;
+                    }
+                }
+            }
+            curves.push(curve);
+        }
+        text.push('\n');
+        text.push_str(&cost::markdown(sweep, &curves));
+        drawn.push((sweep, curves));
+    }
+    cost::plot(picture, &drawn)?;
+    Ok(text)
+}
+
+/// The file of all measurements.
+struct Lines {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lines {
+    fn create(path: PathBuf) -> Result<Self, String> {
+        let file = File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    fn add(&mut self, found: &Value) -> Result<(), String> {
+        writeln!(self.file, "{found}").map_err(|e| format!("{}: {e}", self.path.display()))
+    }
+}
+
+/// Runs one process with `more` options and returns the measurement that it prints.
+fn measure(task: &Task, contender: &Contender, more: &[&str], threads: usize, runs: usize) -> Result<Value, String> {
     let (program, arguments) = contender.command.as_ref().map_err(Clone::clone)?;
     let mut command = Command::new(program);
-    command.args(arguments).args(task.options).arg("--json");
+    command.args(arguments).args(task.options).args(more).arg("--json");
     command.args(["--threads", &threads.to_string(), "--runs", &runs.to_string()]);
     for variable in ["OMP_NUM_THREADS", "RAYON_NUM_THREADS"] {
         command.env(variable, threads.to_string());

@@ -38,7 +38,8 @@ pub struct Total {
     pub work: Work,
 }
 
-type Totals = BTreeMap<(Kind, &'static str), Total>;
+/// All stretches by kind and name.
+pub type Totals = BTreeMap<(Kind, &'static str), Total>;
 
 static ON: AtomicBool = AtomicBool::new(false);
 static TOTALS: Mutex<Totals> = Mutex::new(BTreeMap::new());

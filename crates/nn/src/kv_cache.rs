@@ -106,6 +106,25 @@ impl KvCache {
         }
     }
 
+    /// Makes `rows` rows of the one there is.
+    ///
+    /// # Panics
+    ///
+    /// If there are several rows, which is a mistake of the caller.
+    pub fn repeat(&mut self, rows: usize) {
+        assert_eq!(self.shape[0], 1, "one row is repeated");
+        self.shape[0] = rows;
+        for layer in &mut self.layers {
+            *layer = match std::mem::take(layer) {
+                LayerCache::Empty => LayerCache::Empty,
+                LayerCache::Tensors(both) => LayerCache::Tensors(Box::new(both.map(|each| each.repeat_dim(0, rows)))),
+                LayerCache::Host { keys, values } => {
+                    LayerCache::Host { keys: keys.repeat(rows), values: values.repeat(rows) }
+                }
+            };
+        }
+    }
+
     /// Counts `tokens` new tokens as held.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
@@ -148,5 +167,27 @@ mod tests {
         let (keys, values) = cache.append_on_host(0, &[9.0, 10.0], &[11.0, 12.0]);
         assert_eq!(keys, [1.0, 5.0, 9.0, 2.0, 6.0, 10.0]);
         assert_eq!(values, [3.0, 7.0, 11.0, 4.0, 8.0, 12.0]);
+    }
+
+    #[test]
+    fn every_row_begins_with_what_is_repeated() {
+        let device = Device::flex();
+        for on_host in [true, false] {
+            let mut cache = KvCache::new(1, 1, 1, 2, 1, &device);
+            match on_host {
+                true => drop(cache.append_on_host(0, &[1.0], &[2.0])),
+                false => {
+                    cache.append(
+                        0,
+                        Tensor::from_data([[[[1.0f32]]]], &device),
+                        Tensor::from_data([[[[2.0f32]]]], &device),
+                    );
+                }
+            }
+            cache.advance(1);
+            cache.repeat(2);
+            let (keys, values) = cache.append_on_host(0, &[3.0, 4.0], &[5.0, 6.0]);
+            assert_eq!((keys, values), (&[1.0, 3.0, 1.0, 4.0][..], &[2.0, 5.0, 2.0, 6.0][..]));
+        }
     }
 }

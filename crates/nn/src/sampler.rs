@@ -1,5 +1,6 @@
 //! Chooses the next token from the logits.
 
+use burn::tensor::{DType, Tensor};
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +24,13 @@ pub struct SamplerConfig {
 impl Default for SamplerConfig {
     fn default() -> Self {
         Self { temperature: 0.0, top_k: None, top_p: None, repetition_penalty: 1.0, seed: 0 }
+    }
+}
+
+impl SamplerConfig {
+    /// Whether the most likely token is taken, as the model says it: see [`most_likely`].
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == 0.0 && self.repetition_penalty == 1.0
     }
 }
 
@@ -130,6 +138,33 @@ impl Sampler {
     }
 }
 
+/// The most likely token of each row, chosen on the device that has the logits, so that two numbers a row are read back
+/// and not a vocabulary. Of several tokens that are equally likely it takes any.
+///
+/// # Shapes
+///
+/// - logits `[rows, vocabulary]`
+/// - output `[rows, 2]`: the token's id, and a number that is finite only if all logits are
+pub fn most_likely(logits: Tensor<2>) -> Tensor<2> {
+    // Every id below 2^24 is exact in f32.
+    let logits = logits.cast(DType::F32);
+    let best = logits.clone().argmax(1).float().cast(DType::F32);
+    Tensor::cat(vec![best, logits.mean_dim(1)], 1)
+}
+
+/// The ids in what [`most_likely`] gives, `[rows, 2]` read back.
+///
+/// # Errors
+///
+/// If a logit was NaN or infinite.
+pub fn ids_of(chosen: &[f32]) -> Result<Vec<u32>, SamplerError> {
+    let id = |pair: &[f32]| match pair {
+        [id, mean] if mean.is_finite() => Ok(*id as u32),
+        _ => Err(SamplerError::NotFinite),
+    };
+    chosen.chunks(2).map(id).collect()
+}
+
 /// Index of the largest value; the first of several.
 pub fn argmax(values: &[f32]) -> u32 {
     let mut best = 0;
@@ -155,6 +190,22 @@ mod tests {
     fn greedy_takes_the_first_of_the_largest() {
         let mut greedy = sampler(|_| ()).unwrap();
         assert_eq!(greedy.next(&mut [0.0, 3.0, 3.0], &[]), Ok(1));
+    }
+
+    #[test]
+    fn the_device_chooses_as_the_host_does() {
+        let device = burn::tensor::Device::flex();
+        let choose = |rows: [[f32; 3]; 2]| {
+            ids_of(&most_likely(Tensor::from_data(rows, &device)).into_data().try_into_vec::<f32>().unwrap())
+        };
+        assert_eq!(choose([[0.0, 3.0, -1.0], [-4.0, -5.0, -3.5]]), Ok(vec![1, 2]));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(choose([[0.0, 3.0, -1.0], [-4.0, bad, -3.5]]), Err(SamplerError::NotFinite), "{bad}");
+        }
+        let greedy = SamplerConfig::default();
+        assert!(greedy.is_greedy());
+        assert!(!SamplerConfig { repetition_penalty: 1.1, ..greedy.clone() }.is_greedy());
+        assert!(!SamplerConfig { temperature: 0.1, ..greedy }.is_greedy());
     }
 
     #[test]

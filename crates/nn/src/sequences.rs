@@ -1,5 +1,7 @@
 //! Token rows of a batch, with padding and the places of visual tokens, kept on the host.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::mask::AttentionMask;
@@ -86,6 +88,42 @@ impl Sequences {
     /// One row, without padding.
     pub fn single(row: Vec<u32>, image_token: Option<u32>) -> Self {
         Self { valid: vec![vec![true; row.len()]], rows: vec![row], branches: None, image_token, placed: None }
+    }
+
+    /// Several rows that begin with this single one and go on with one of `endings` each. Short endings are padded in
+    /// front, so that all rows end together and can be continued.
+    ///
+    /// # Panics
+    ///
+    /// If this is not one row, or it has branches, which is a mistake of the caller.
+    pub fn continued(self, endings: &[Vec<u32>], pad: u32) -> Self {
+        let ([row], [valid], None) = (&self.rows[..], &self.valid[..], &self.branches) else {
+            panic!("one row without branches is continued");
+        };
+        let longest = endings.iter().map(Vec::len).max().unwrap_or(0);
+        let missing = |ending: &Vec<u32>| longest - ending.len();
+        let row_of = |ending: &Vec<u32>| [&row[..], &vec![pad; missing(ending)], ending].concat();
+        let valid_of =
+            |ending: &Vec<u32>| [&valid[..], &vec![false; missing(ending)], &vec![true; ending.len()]].concat();
+        let placed = self.placed.as_ref().map(|placed| {
+            let next = placed.next(0);
+            let axis = |axis: usize| {
+                let row_of = |ending: &Vec<u32>| {
+                    let pads = std::iter::repeat_n(next, missing(ending));
+                    let positions = pads.chain(next..next + ending.len() as i32);
+                    placed.row(axis, 0).iter().copied().chain(positions).collect::<Vec<_>>()
+                };
+                endings.iter().flat_map(row_of).collect()
+            };
+            Positions::from_axes((0..placed.axes()).map(axis).collect(), endings.len(), row.len() + longest)
+        });
+        Self {
+            rows: endings.iter().map(row_of).collect(),
+            valid: endings.iter().map(valid_of).collect(),
+            branches: None,
+            image_token: self.image_token,
+            placed,
+        }
     }
 
     /// Gives the tokens so far positions of their own, where visual tokens do not simply follow one
@@ -184,6 +222,23 @@ impl Sequences {
         mask.with_tokens(self.positions(0, end), images)
     }
 
+    /// `tokens` in pieces of about `size` tokens, none of which ends inside an image.
+    pub(crate) fn pieces(&self, tokens: Range<usize>, size: usize) -> Vec<Range<usize>> {
+        let is_image = |row: &[u32], at: usize| row.get(at).is_some_and(|id| self.image_token == Some(*id));
+        let inside_image = |at: usize| self.rows.iter().any(|row| is_image(row, at - 1) && is_image(row, at));
+        let mut pieces = Vec::new();
+        let mut start = tokens.start;
+        while start < tokens.end {
+            let mut end = (start + size.max(1)).min(tokens.end);
+            while end < tokens.end && inside_image(end) {
+                end += 1;
+            }
+            pieces.push(start..end);
+            start = end;
+        }
+        pieces
+    }
+
     /// Flat indices (`row · tokens + token`) of all visual tokens, in reading order.
     pub fn visual_tokens(&self) -> Vec<usize> {
         let flat = self.rows.iter().flatten().enumerate();
@@ -214,4 +269,37 @@ fn number_runs(row: &[u32], is_image: impl Fn(&u32) -> bool) -> Vec<u32> {
         if inside { runs } else { 0 }
     };
     row.iter().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn continued_rows_end_together_and_count_on_from_what_they_share() {
+        let rows = Sequences::single(vec![7, 8], None).continued(&[vec![1, 2, 3], vec![4]], 0);
+        assert_eq!((rows.row(0), rows.row(1)), (&[7, 8, 1, 2, 3][..], &[7, 8, 0, 0, 4][..]));
+        assert_eq!(rows.valid(1), [true, true, false, false, true]);
+        let positions = rows.positions(2, 5);
+        assert_eq!((positions.row(0, 0), positions.row(0, 1)[2]), (&[2, 3, 4][..], 2));
+
+        let placed = Positions::from_axes(vec![vec![0, 5], vec![0, 9]], 1, 2);
+        let rows = Sequences::single(vec![7, 8], None).with_positions(placed);
+        let positions = rows.continued(&[vec![1, 2], vec![4]], 0).positions(0, 5);
+        assert_eq!((positions.row(0, 0), positions.row(1, 0)), (&[0, 5, 10, 11, 12][..], &[0, 9, 10, 11, 12][..]));
+        assert_eq!(
+            (positions.row(0, 1)[3..].to_vec(), positions.row(1, 1)[3..].to_vec()),
+            (vec![10, 11], vec![10, 11])
+        );
+    }
+
+    #[test]
+    fn pieces_do_not_cut_images() {
+        let rows = vec![vec![1, 9, 9, 9, 2, 3, 4], vec![1, 2, 3, 9, 9, 3, 4]];
+        let rows = Sequences::new(rows, Some(9), 0, Padding::Left);
+        assert_eq!(rows.pieces(0..7, 2), [0..5, 5..7]);
+        assert_eq!(rows.pieces(0..7, 1), [0..1, 1..5, 5..6, 6..7]);
+        assert_eq!(rows.pieces(0..7, 100), vec![0..7]);
+        assert!(rows.pieces(3..3, 4).is_empty());
+    }
 }

@@ -1,5 +1,7 @@
 //! The whole graph: pixels → encoder → projector → language model → verdict and text.
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_core::profile::stage;
@@ -175,8 +177,12 @@ fn indices(values: Vec<i32>, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
+/// Tokens that go through the language model at once, where a cache carries on what the next ones need: with more of
+/// them only the memory grows.
+const PIECE: usize = 1024;
+
 /// Runs `language_model` over `embeddings`, which are tokens `start..` of `sequences`; those before
-/// `start` are in the cache.
+/// `start` are in the cache. With a cache, long prompts go through in pieces.
 ///
 /// # Shapes
 ///
@@ -190,9 +196,22 @@ pub fn run<L: CausalLm>(
     device: &Device,
 ) -> Tensor<3> {
     let [_, tokens, _] = embeddings.dims();
-    let positions = sequences.positions(start, start + tokens);
-    let mask = sequences.mask(start, start + tokens, device);
-    on_pool(|| language_model.forward(embeddings, &positions, &mask, cache))
+    let all = start..start + tokens;
+    let forward = |embeddings: Tensor<3>, tokens: Range<usize>, cache: Option<&mut KvCache>| {
+        let positions = sequences.positions(tokens.start, tokens.end);
+        let mask = sequences.mask(tokens.start, tokens.end, device);
+        on_pool(|| language_model.forward(embeddings, &positions, &mask, cache))
+    };
+    match cache {
+        Some(cache) if tokens > PIECE => {
+            let pieces = sequences.pieces(all, PIECE).into_iter().map(|piece| {
+                let part = embeddings.clone().narrow(1, piece.start - start, piece.len());
+                forward(part, piece, Some(&mut *cache))
+            });
+            Tensor::cat(pieces.collect(), 1)
+        }
+        cache => forward(embeddings, all, cache),
+    }
 }
 
 /// [`CausalLm::logits`] by the threads that compute.

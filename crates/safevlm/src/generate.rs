@@ -1,7 +1,9 @@
 //! Decoding: one token after another in each row, each seeing the cache of those before.
 
 use burn::tensor::{Device, Tensor};
-use safevlm_core::profile::stage;
+use safevlm_core::host;
+use safevlm_core::profile::{Work, operation, stage};
+use safevlm_nn::sampler::{ids_of, most_likely};
 use safevlm_nn::{CausalLm, KvCache, Sampler, Sequences, vlm};
 use safevlm_text::{TextStream, TextTokenizer};
 
@@ -54,15 +56,18 @@ pub(crate) fn generate<L: CausalLm>(
             finished: None,
         });
     }
+    // Where logits lie in main memory, looking at them costs nothing.
+    let on_device = config.sampler().is_greedy() && !host::is_of(device);
     loop {
-        let mut logits = stage("logits", device, || to_vec(vlm::logits(language_model, last)))?;
-        let vocabulary = logits.len() / rows.len().max(1);
-        let mut next = Vec::with_capacity(rows.len());
-        for (at, (row, logits)) in rows.iter_mut().zip(logits.chunks_mut(vocabulary.max(1))).enumerate() {
-            next.push(match row.finished {
-                None => row.grow(logits, eos, &mut |text| on_text(at, text))?,
-                Some(_) => row.tokens[row.tokens.len() - 1],
-            });
+        let next = stage("logits", device, || {
+            let logits = vlm::logits(language_model, last);
+            match on_device {
+                true => Ok(ids_of(&to_vec(most_likely(logits))?)?),
+                false => choose(&mut rows, to_vec(logits)?),
+            }
+        })?;
+        for (at, (row, next)) in rows.iter_mut().zip(&next).enumerate() {
+            row.grow(*next, eos, &mut |text| on_text(at, text))?;
         }
         if rows.iter().all(|row| row.finished.is_some()) {
             break;
@@ -77,15 +82,29 @@ pub(crate) fn generate<L: CausalLm>(
     rows.into_iter().enumerate().map(|(at, row)| row.finish(&mut |text| on_text(at, text))).collect()
 }
 
+/// The next token of each row, which has its part of the `logits`.
+fn choose(rows: &mut [Growing], mut logits: Vec<f32>) -> Result<Vec<u32>, Error> {
+    let vocabulary = logits.len() / rows.len().max(1);
+    let each = rows.iter_mut().zip(logits.chunks_mut(vocabulary.max(1)));
+    // What comes of a finished row is dropped.
+    let next = |(row, logits): (&mut Growing, &mut [f32])| match row.finished {
+        None => Ok(row.sampler.next(logits, &row.context)?),
+        Some(_) => Ok(row.tokens[row.tokens.len() - 1]),
+    };
+    each.map(next).collect()
+}
+
 impl Growing<'_> {
-    /// Takes the next token, and says whether it was the last one.
-    fn grow(&mut self, logits: &mut [f32], eos: &[u32], on_text: &mut dyn FnMut(&str)) -> Result<u32, Error> {
-        let next = self.sampler.next(logits, &self.context)?;
+    /// Takes the next token, unless the row is finished, and notes whether it was the last one.
+    fn grow(&mut self, next: u32, eos: &[u32], on_text: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        if self.finished.is_some() {
+            return Ok(());
+        }
         self.tokens.push(next);
         self.context.push(next);
         if eos.contains(&next) {
             self.finished = Some(FinishReason::Stop);
-            return Ok(next);
+            return Ok(());
         }
         let piece = self.stream.push(next)?;
         on_text(&piece.text);
@@ -94,7 +113,7 @@ impl Growing<'_> {
         } else if self.tokens.len() >= self.limit {
             self.finished = Some(FinishReason::Length);
         }
-        Ok(next)
+        Ok(())
     }
 
     fn finish(mut self, on_text: &mut dyn FnMut(&str)) -> Result<Generated, Error> {
@@ -116,6 +135,14 @@ pub(crate) fn last_state(hidden: Tensor<3>) -> Tensor<2> {
 
 /// Reads a tensor back as f32; a device that failed says so here.
 pub(crate) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
-    let data = tensor.try_into_data().map_err(|error| Error::Device(error.to_string()))?;
+    let bytes = || tensor.shape().num_elements() * tensor.dtype().size();
+    let data = match host::is_plain(&tensor) {
+        true => tensor.try_into_data(),
+        false => {
+            let work = Work { flops: 0.0, bytes: bytes() as f64 };
+            operation("read back", || work, || tensor.try_into_data())
+        }
+    };
+    let data = data.map_err(|error| Error::Device(error.to_string()))?;
     data.convert::<f32>().try_into_vec::<f32>().map_err(|error| Error::Device(format!("{error:?}")))
 }

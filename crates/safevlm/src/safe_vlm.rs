@@ -2,6 +2,7 @@
 
 mod heatmap;
 mod perplexity;
+mod shared;
 
 pub use perplexity::Perplexity;
 
@@ -19,6 +20,7 @@ use crate::answer::{Answer, GenerationConfig, Timing};
 use crate::error::Error;
 use crate::generate::{generate, last_state, to_vec};
 use crate::loaded::{AnyModel, Load, with_family};
+use shared::{go_on, shared_beginning};
 
 /// Images that the guard looks at in one forward pass.
 const GUARD_BATCH: usize = 8;
@@ -151,7 +153,8 @@ impl SafeVlm {
 
     /// Answers several conversations in one go, as [`chat`](Self::chat) does each of them up to rounding: short
     /// prompts wait for long ones, and each answer for the longest, so that conversations of like length belong
-    /// together. The timing of each answer is that of all.
+    /// together. Conversations about the same pictures share what their prompts begin with, pictures included: it is
+    /// computed once. The timing of each answer is that of all.
     ///
     /// # Errors
     ///
@@ -213,29 +216,44 @@ impl SafeVlm {
         let context = loaded.context();
         let limits: Vec<usize> =
             prompts.iter().map(|prompt| config.max_new_tokens.min(context - prompt.len())).collect();
-        let pictures: Vec<&RgbImage> = images.iter().flatten().copied().collect();
-        let inputs = stage("preprocess", &self.device, || {
-            loaded.family.inputs(prompts.clone(), Padding::Left, &pictures, &self.device)
-        })?;
+        let shared = shared_beginning(&prompts, images, loaded.family.image_token());
+        let (rows, pictures) = match shared {
+            Some(tokens) => (vec![prompts[0][..tokens].to_vec()], images[0].clone()),
+            None => (prompts.clone(), images.concat()),
+        };
+        let inputs =
+            stage("preprocess", &self.device, || loaded.family.inputs(rows, Padding::Left, &pictures, &self.device))?;
         let preprocess_ms = millis(begin);
 
         let begin = Instant::now();
         let language_model = &loaded.model.language_model;
-        let room = inputs.sequences.tokens() + limits.iter().max().copied().unwrap_or(0);
-        let mut cache = language_model.new_cache(prompts.len(), room, &self.device);
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let room = longest + limits.iter().max().copied().unwrap_or(0);
+        let mut cache = language_model.new_cache(inputs.sequences.batch(), room, &self.device);
         let output = prefill(loaded, &inputs, Some(&mut cache), &self.device)?;
-        let last = last_state(output.hidden.clone());
-        let mut verdicts = self.verdicts(loaded, output)?.into_iter();
+        let (sequences, last) = match shared {
+            Some(tokens) => {
+                let endings: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt[tokens..].to_vec()).collect();
+                go_on(language_model, inputs.sequences, &endings, &mut cache, &self.device)
+            }
+            None => (inputs.sequences, last_state(output.hidden.clone())),
+        };
         // A model without a guard gives no verdict, and each conversation takes those of its own images.
-        let safety: Vec<Option<Verdict>> =
-            images.iter().map(|own| most_unsafe(verdicts.by_ref().take(own.len()))).collect();
+        let verdicts = self.verdicts(loaded, output)?;
+        let safety: Vec<Option<Verdict>> = match shared {
+            Some(_) => vec![most_unsafe(verdicts.into_iter()); prompts.len()],
+            None => {
+                let mut verdicts = verdicts.into_iter();
+                images.iter().map(|own| most_unsafe(verdicts.by_ref().take(own.len()))).collect()
+            }
+        };
         let prefill_ms = millis(begin);
 
         let begin = Instant::now();
         let generated = generate(
             language_model,
             loaded.family.tokenizer(),
-            inputs.sequences,
+            sequences,
             last,
             &mut cache,
             config,

@@ -61,6 +61,13 @@ pub(crate) fn describe() -> String {
     )
 }
 
+/// Whether the processor multiplies numbers of 16 bits with the exponent of 32.
+pub(crate) fn has_bf16() -> bool {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let known = value(&cpu, "flags").or_else(|| value(&cpu, "Features")).unwrap_or_default();
+    known.split_whitespace().any(|flag| ["avx512_bf16", "amx_bf16", "bf16"].contains(&flag))
+}
+
 /// The value of the first line that begins with `key`.
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let line = text.lines().find(|line| line.starts_with(key))?;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cost::Sweep;
+use super::machine::has_bf16;
 use super::table::{Outcome, Row};
 use super::tools::Tools;
 
@@ -57,6 +59,29 @@ pub(crate) fn tasks(tools: &Tools, quick: bool) -> Vec<Task> {
     tasks
 }
 
+/// What grows with images, and what with tokens.
+pub(crate) fn sweeps(tools: &Tools) -> [Sweep; 2] {
+    let none: &[&str] = &[];
+    let task = |job, model, contenders| Task { job, model, options: none, contenders };
+    let guard =
+        vec![ours(tools, "guard", SMOL, "f32"), ours(tools, "guard", SMOL, "q8_0"), torch(tools, "guard", SMOL, "f32")];
+    let mut prefill = vec![ours(tools, "prefill", TEXT, "f32"), ours(tools, "prefill", TEXT, "q8_0")];
+    prefill.extend([
+        torch(tools, "prefill", TEXT, "f32"),
+        llama_cpp(tools, "prefill", "f32"),
+        llama_cpp(tools, "prefill", "q8_0"),
+    ]);
+    [
+        Sweep { unit: "image", option: "--batch", sizes: &[1, 2, 4, 8, 16, 32], task: task("guard", SMOL, guard) },
+        Sweep {
+            unit: "token",
+            option: "--prompt-tokens",
+            sizes: &[64, 128, 256, 512, 1024, 2048, 4096],
+            task: task("prefill", TEXT, prefill),
+        },
+    ]
+}
+
 /// A row of the table for every contender, with those that cannot run already marked.
 pub(crate) fn rows(tasks: &[Task]) -> Vec<Row> {
     let row = |task: &Task, contender: &Contender| {
@@ -77,6 +102,9 @@ fn ours(tools: &Tools, job: &str, model: &str, dtype: &'static str) -> Contender
 
 fn torch(tools: &Tools, job: &str, model: &str, dtype: &'static str) -> Contender {
     let command = tools.torch.clone().and_then(|python| {
+        if dtype == "bf16" && !has_bf16() {
+            return Err("the processor has no instructions for bf16".into());
+        }
         let first = [&tools.script("torch_peer.py"), job, "--dtype", dtype, "--model"];
         Ok((python, words(&first, &tools.model(model, "f32")?)))
     });

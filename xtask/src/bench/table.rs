@@ -110,13 +110,18 @@ fn line(row: &Row, rows: &[Row]) -> String {
     let rate = [("tokens_per_second", "tokens"), ("images_per_second", "images")];
     let rate =
         rate.into_iter().find_map(|(key, unit)| Some(format!("{:.1} {unit}", row.median(key)?))).unwrap_or_default();
+    // Decoding reads all weights for each token: memory sets its pace.
+    let read = match (row.job.as_str(), row.median("gb_per_second"), row.median("limit_gb_per_second")) {
+        ("decode", Some(read), Some(limit)) => format!(", {read:.1} GB/s ({:.0} %)", 100.0 * read / limit),
+        _ => String::new(),
+    };
     let memory = row.numbers("peak_rss_mb").into_iter().max_by(f64::total_cmp);
     let memory = memory.map_or(String::new(), |memory| format!("{memory:.0} MB"));
     let ratio = row.against(rows).and_then(|ours| {
         let against = if ours.dtype == row.dtype { String::new() } else { format!(" (ours in {})", ours.dtype) };
         Some(format!("{:.2} x as fast{against}", median / ours.median("median_ms")?))
     });
-    format!("{head} {median:.1} ms | {best:.1} ms | {rate} | {memory} | {} |", ratio.unwrap_or_default())
+    format!("{head} {median:.1} ms | {best:.1} ms | {rate}{read} | {memory} | {} |", ratio.unwrap_or_default())
 }
 
 /// A Markdown list of the peers' versions.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use safevlm::{Cache, Quantization, attach_guard, registry};
+use safevlm_kernels::quant::BlockFormat;
 
 use crate::error::CliError;
 use crate::terminal::stderr_is_terminal;
@@ -42,5 +43,16 @@ pub(crate) fn run(args: &ImportArgs) -> Result<(), CliError> {
     if let Some(head) = &args.attach_guard {
         folder = attach_guard(&folder, head, &cache)?;
     }
+    if args.quantize.is_some_and(few_bits) {
+        // Four bits took back most of what training had taught safe-smol, whose weights had been in four bits before.
+        let _ = writeln!(
+            anstream::stderr(),
+            "note: four bits can change answers, refusals and verdicts: compare with `safevlm eval predict` before you rely on them"
+        );
+    }
     writeln!(anstream::stdout(), "{}", folder.display()).map_err(CliError::Output)
+}
+
+fn few_bits(quantization: Quantization) -> bool {
+    matches!(quantization, Quantization::To(BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q4K))
 }

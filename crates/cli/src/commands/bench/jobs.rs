@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use safevlm::{Conversation, GenerationConfig, RgbImage, SafeVlm};
-use safevlm_core::profile::{self, Kind};
+use safevlm_core::profile::{self, Kind, Total, Totals, Work};
 use safevlm_core::threads;
 use safevlm_kernels::Limits;
 
@@ -40,8 +40,6 @@ impl<'a> Bench<'a> {
 
     pub(super) fn run(&self, job: Job) -> Result<(), CliError> {
         let (batch, new, prompt) = (self.args.batch, self.args.new_tokens, self.args.prompt_tokens);
-        let config =
-            |tokens| GenerationConfig { max_new_tokens: tokens, ignore_eos: true, ..GenerationConfig::default() };
         let counts = |tokens, images| Counts { tokens, images };
         match job {
             Job::Load => self.measure(job, Counts::default(), || timed(|| self.args.model.load())),
@@ -49,11 +47,7 @@ impl<'a> Bench<'a> {
                 let images = vec![self.image.as_ref(); batch];
                 self.measure(job, counts(None, Some(batch)), || timed(|| Ok(self.model.guard(&images)?)))
             }
-            Job::Prefill => {
-                let rows = self.rows(prompt, batch);
-                let counts = counts(Some(prompt * batch), None);
-                self.measure(job, counts, || timed(|| Ok(self.model.complete(&rows, &config(1))?)))
-            }
+            Job::Prefill => self.measure(job, counts(Some(prompt * batch), None), || self.prefill()),
             Job::Decode => {
                 // The first token is prefill's.
                 let rows = self.rows(prompt, batch);
@@ -62,8 +56,14 @@ impl<'a> Bench<'a> {
                 })
             }
             Job::Chat => {
-                let conversation = Conversation::new().user(QUESTION, [self.image.clone()]);
-                let conversations = vec![conversation; batch];
+                // Pictures that differ, for of equal ones the prompts would be computed once.
+                let picture = |nth: usize| {
+                    let mut picture = self.image.as_ref().clone();
+                    picture.put_pixel(0, 0, [nth as u8, (nth >> 8) as u8, 0].into());
+                    Arc::new(picture)
+                };
+                let conversations: Vec<_> =
+                    (0..batch).map(|nth| Conversation::new().user(QUESTION, [picture(nth)])).collect();
                 self.measure(job, counts(Some(new * batch), None), || {
                     timed(|| Ok(self.model.chat_batch(&conversations, &config(new))?))
                 })
@@ -77,6 +77,12 @@ impl<'a> Bench<'a> {
                 self.measure(job, counts(None, Some(batch)), || Ok(times.next().unwrap_or(f64::NAN)))
             }
         }
+    }
+
+    /// The time to a first token.
+    fn prefill(&self) -> Result<f64, CliError> {
+        let rows = self.rows(self.args.prompt_tokens, self.args.batch);
+        timed(|| Ok(self.model.complete(&rows, &config(1))?))
     }
 
     /// `batch` rows of `tokens` ids that have no meaning.
@@ -97,27 +103,25 @@ impl<'a> Bench<'a> {
         run()?;
         let times = (0..self.args.runs).map(|_| run()).collect::<Result<Vec<_>, _>>()?;
         let peak_rss_mb = peak_rss_mb();
-        let (mut stages, mut work, mut totals) = (BTreeMap::new(), profile::Work::default(), None);
+        let (mut stages, mut work, mut totals) = (BTreeMap::new(), Work::default(), None);
         if job != Job::Train {
-            profile::start();
-            let done = run();
-            let counted = profile::finish();
-            done?;
+            let counted = counted(&mut run)?;
             for ((kind, name), total) in &counted {
-                match kind {
-                    Kind::Stage => drop(stages.insert(*name, total.time.as_secs_f64() * 1000.0)),
-                    Kind::Operation => {
-                        work.flops += total.work.flops;
-                        work.bytes += total.work.bytes;
-                    }
+                if *kind == Kind::Stage {
+                    stages.insert(*name, total.time.as_secs_f64() * 1000.0);
                 }
             }
+            work = all_work(&counted);
             totals = Some(counted);
+        }
+        if job == Job::Decode {
+            // It is timed without the prefill that each of its runs begins with.
+            let prefill = all_work(&self::counted(|| self.prefill())?);
+            work = Work { flops: work.flops - prefill.flops, bytes: work.bytes - prefill.bytes };
         }
         let [median_ms, min_ms, max_ms] = spread(&times);
         let rate = |work: usize| work as f64 / (median_ms / 1000.0).max(1e-9);
-        // Decoding is timed without its prefill, which the one run more has in it.
-        let billions = |work: f64| (work > 0.0 && job != Job::Decode).then_some(work / 1e6 / median_ms.max(1e-6));
+        let billions = |work: f64| (work > 0.0).then_some(work / 1e6 / median_ms.max(1e-6));
         let measured = Measurement {
             name: job.name(),
             model: self.model.name().to_owned(),
@@ -149,6 +153,29 @@ impl<'a> Bench<'a> {
         })
         .map_err(CliError::Output)
     }
+}
+
+/// Greedy and to the last token, whatever the model says.
+fn config(tokens: usize) -> GenerationConfig {
+    GenerationConfig { max_new_tokens: tokens, ignore_eos: true, ..GenerationConfig::default() }
+}
+
+/// What one run did.
+fn counted(run: impl FnOnce() -> Result<f64, CliError>) -> Result<Totals, CliError> {
+    profile::start();
+    let done = run();
+    let counted = profile::finish();
+    done.map(|_| counted)
+}
+
+/// The work of all operations.
+fn all_work(totals: &Totals) -> Work {
+    let mut all = Work::default();
+    for (_, Total { work, .. }) in totals.iter().filter(|((kind, _), _)| *kind == Kind::Operation) {
+        all.flops += work.flops;
+        all.bytes += work.bytes;
+    }
+    all
 }
 
 /// Milliseconds that `run` takes; what it gives is dropped after that.

@@ -1,19 +1,14 @@
 //! What share of the time each operation took.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use safevlm_core::profile::{Kind, Total};
+use safevlm_core::profile::{Kind, Total, Totals};
 use safevlm_kernels::Limits;
 
 /// Writes one line for each operation, the longest first. Shares are those of all stages; what no operation
 /// accounts for are Burn's own operations and what lies between them.
-pub(super) fn write_profile(
-    out: &mut dyn Write,
-    totals: &BTreeMap<(Kind, &'static str), Total>,
-    limits: &Limits,
-) -> std::io::Result<()> {
+pub(super) fn write_profile(out: &mut dyn Write, totals: &Totals, limits: &Limits) -> std::io::Result<()> {
     let of = |wanted| totals.iter().filter(move |((kind, _), _)| *kind == wanted);
     let all: Duration = of(Kind::Stage).map(|(_, total)| total.time).sum();
     let mut operations: Vec<(&str, Total)> = of(Kind::Operation).map(|((_, name), total)| (*name, *total)).collect();
