@@ -23,6 +23,8 @@ const FEW: usize = 8;
 const WEIGHTS: usize = 4;
 /// Values of activations that are used over and over: they must stay in the second cache.
 const RESIDENT: usize = 48 << 10;
+/// Inputs that are brought into another order at once.
+const PACKED: usize = 64;
 /// Multiplications that are worth waking a thread for, some tens of microseconds.
 const WORTH_A_THREAD: usize = 1 << 18;
 
@@ -78,29 +80,37 @@ fn linear_at(level: Level, x: &[f32], inputs: usize, products: &mut [(&[f32], &m
     match rows {
         0 => {}
         1..=FEW => few::products(level, x, inputs, products),
-        _ => products.iter_mut().for_each(|(weight, y)| many(level, x, weight, inputs, y)),
+        _ => many(level, x, inputs, products),
     }
 }
 
-/// The product of many rows with one weight.
-fn many(level: Level, x: &[f32], weight: &[f32], inputs: usize, y: &mut [f32]) {
-    if y.is_empty() {
+/// The products of many rows, which are brought into another order once for all weights.
+fn many(level: Level, x: &[f32], inputs: usize, products: &mut [(&[f32], &mut [f32])]) {
+    let rows = x.len() / inputs;
+    let mut panelled = Vec::with_capacity(products.len());
+    for (weight, y) in products.iter_mut().filter(|(_, y)| !y.is_empty()) {
+        let outputs = weight.len() / inputs;
+        match 2 * weight.len() < rows * (inputs + outputs) {
+            // Less work than to bring both `x` and `y` into another order.
+            true => multiply(level, x, Second::Columns(weight), [inputs, outputs], y, false),
+            false => panelled.push((*weight, &mut **y, outputs)),
+        }
+    }
+    let outputs: usize = panelled.iter().map(|(_, _, outputs)| outputs).sum();
+    if outputs == 0 {
         return;
     }
-    let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
-    if 2 * weight.len() < rows * (inputs + outputs) {
-        // Less work than to bring both `x` and `y` into another order.
-        return multiply(level, x, Second::Columns(weight), [inputs, outputs], y, false);
-    }
-    let threads = rayon::current_num_threads();
-    let parts = if rows * weight.len() < WORTH_A_THREAD { 1 } else { 4 * threads };
+    let parts = if rows * inputs * outputs < WORTH_A_THREAD { 1 } else { 4 * rayon::current_num_threads() };
     let share = outputs.div_ceil(parts).next_multiple_of(OUTPUTS);
-    // Each part gets its own columns of all rows of the output.
-    let mut columns: Vec<Vec<&mut [f32]>> = (0..outputs.div_ceil(share)).map(|_| Vec::with_capacity(rows)).collect();
-    for row in y.chunks_exact_mut(outputs) {
-        row.chunks_mut(share).zip(&mut columns).for_each(|(part, columns)| columns.push(part));
+    // Each part gets its own columns of all rows of an output.
+    let mut work: Vec<(Vec<&mut [f32]>, &[f32])> = Vec::new();
+    for (weight, y, outputs) in panelled {
+        let first = work.len();
+        work.extend(weight.chunks(share * inputs).map(|weight| (Vec::with_capacity(rows), weight)));
+        for row in y.chunks_exact_mut(outputs) {
+            row.chunks_mut(share).zip(&mut work[first..]).for_each(|(part, (columns, _))| columns.push(part));
+        }
     }
-    let mut work: Vec<_> = columns.into_iter().zip(weight.chunks(share * inputs)).collect();
     let panels = pack(x, inputs, parts > 1);
     let run = |(y, weight): &mut (Vec<&mut [f32]>, &[f32])| by_rows(level, &panels, weight, inputs, y);
     match work.len() {
@@ -116,8 +126,11 @@ fn pack(x: &[f32], inputs: usize, threads: bool) -> Vec<f32> {
     let mut panels = vec![0.0; rows.next_multiple_of(HALF) * inputs];
     let fill = |(panel, x): (&mut [f32], &[f32])| {
         let width = panel.len() / inputs;
-        for (lane, x) in x.chunks_exact(inputs).enumerate() {
-            panel.chunks_exact_mut(width).zip(x).for_each(|(panel, x)| panel[lane] = *x);
+        // A part of the panel stays in the first cache until every row has written to it.
+        for (panel, first) in panel.chunks_mut(PACKED * width).zip((0..).step_by(PACKED)) {
+            for (lane, x) in x.chunks_exact(inputs).enumerate() {
+                panel.chunks_exact_mut(width).zip(&x[first..]).for_each(|(panel, x)| panel[lane] = *x);
+            }
         }
     };
     let share = LANES * inputs;
@@ -131,7 +144,9 @@ fn pack(x: &[f32], inputs: usize, threads: bool) -> Vec<f32> {
 /// One part's outputs, 16 rows in the lanes.
 fn by_rows(level: Level, panels: &[f32], weight: &[f32], inputs: usize, y: &mut [&mut [f32]]) {
     let panel = inputs * LANES;
-    let resident = (RESIDENT / panel).max(1);
+    // In blocks of like size: a last one of few panels would read all weights for little.
+    let count = panels.len().div_ceil(panel);
+    let resident = count.div_ceil(count.div_ceil((RESIDENT / panel).max(1)));
     for (nth, block) in panels.chunks(resident * panel).enumerate() {
         let y = &mut y[nth * resident * LANES..];
         for (first, weight) in (0..).step_by(OUTPUTS).zip(weight.chunks(OUTPUTS * inputs)) {

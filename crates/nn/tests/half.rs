@@ -167,7 +167,11 @@ fn a_rotary_table_in_f32_rounds_once() {
         let once = table.rotate(x.clone());
         assert_eq!(once.dtype(), dtype);
         let exact = values(table.rotate(x.clone().cast(DType::F32)));
-        assert_eq!(values(once), exact.into_iter().map(|y| rounded(y, dtype)).collect::<Vec<_>>());
+        for (once, exact) in values(once).into_iter().zip(exact) {
+            // The last bit of f32 besides: the two ways there add in different orders.
+            let most = f64::from(exact.abs()) * epsilon(dtype) / 2.0 + 1e-6;
+            assert!(f64::from((once - exact).abs()) <= most, "{once} is not {exact} in {dtype:?}");
+        }
         compare("rotation in the type", table.clone().cast(dtype).rotate(x.clone()), table.rotate(x), dtype, 0);
     }
 }
