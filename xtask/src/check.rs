@@ -1,11 +1,13 @@
-//! Compile checks for backends that this machine need not have.
+//! Compile checks for backends that this machine need not have, and the kernels' use of memory.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{cargo, root};
+use serde_json::Value;
+
+use crate::run::{FEATURES, cargo, program, root};
 
 /// Debian's LLVM, which serves for a compile check; the backend wants a newer one of its own.
 const LLVM_CONFIG: &str = "llvm-config-22";
@@ -21,8 +23,11 @@ case " $* " in
 esac
 "#;
 
-/// Checks the workspace, or with `cuda` the program with that backend.
-pub(crate) fn check(cuda: bool) -> Result<(), String> {
+/// Checks the workspace, or with `cuda` the program with that backend, or with `memory` how kernels use it.
+pub(crate) fn check(cuda: bool, memory: bool) -> Result<(), String> {
+    if memory {
+        return self::memory();
+    }
     if !cuda {
         return cargo(&["check", "--workspace", "--all-targets"], &[]);
     }
@@ -33,6 +38,37 @@ pub(crate) fn check(cuda: bool) -> Result<(), String> {
         println!("{LLVM_CONFIG} is not installed (Debian: llvm-22-dev), so the build downloads an LLVM");
     }
     cargo(&["check", "--package", "safevlm-cli", "--features", "cuda"], &variables)
+}
+
+/// Runs the kernels' tests on small cases in valgrind, which sees what is read or written outside of buffers, and what is
+/// read before it is written. Left out: tests with large buffers, and one of NaN in vectors, whose rules valgrind does
+/// not follow.
+pub(crate) fn memory() -> Result<(), String> {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("valgrind is not installed: the kernels' use of memory is not checked");
+        return Ok(());
+    }
+    // As the tests are built anyway.
+    let mut build = program();
+    build.args(["test", "--no-run", "--message-format=json"]).args(FEATURES);
+    let output = build.output().map_err(|e| format!("cargo cannot be started ({e})"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let tests = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
+        let is_kernels = message["target"]["name"] == "safevlm_kernels" && message["profile"]["test"] == true;
+        is_kernels.then(|| message["executable"].as_str().map(str::to_owned))?
+    });
+    let tests = tests.ok_or("the kernels' tests could not be built: `cargo test` says why")?;
+    let chosen = ["tile::", "linear::", "attention::", "convolution::", "quant::tests"];
+    let left_out = ["threads_and_parts", "layers_of", "searched_formats", "large", "what_is_not_finite_shows"];
+    println!("+ valgrind {tests}");
+    let mut command = Command::new("valgrind");
+    command.args(["--quiet", "--fair-sched=yes", "--error-exitcode=9", &tests, "--test-threads", "1"]).args(chosen);
+    command.args(left_out.iter().flat_map(|name| ["--skip", name])).env("PROPTEST_CASES", "4");
+    let status = command.current_dir(root().join("crates/kernels")).status();
+    match status.map_err(|e| format!("valgrind cannot be started ({e})"))?.success() {
+        true => Ok(()),
+        false => Err("the kernels' tests fail in valgrind".to_owned()),
+    }
 }
 
 /// Makes a data folder in which the bundler finds its work done, and returns it.

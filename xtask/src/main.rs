@@ -36,11 +36,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         attach_guard: Option<String>,
     },
-    /// Check that the workspace compiles for a backend that this machine need not have.
+    /// Check that the workspace compiles, also for a backend that this machine need not have.
     Check {
         /// The CUDA backend; offline, with Debian's LLVM in place of the one that would be downloaded.
         #[arg(long)]
         cuda: bool,
+        /// How the kernels use memory, with valgrind.
+        #[arg(long, conflicts_with = "cuda")]
+        memory: bool,
     },
     /// Measure how fast SafeVLM is (`safevlm bench`), or with `peers` how fast beside other programs.
     Bench {
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
             arguments.extend(attach_guard.iter().flat_map(|head| ["--attach-guard", head]));
             run::safevlm(&arguments)
         }
-        Command::Check { cuda } => check::check(cuda),
+        Command::Check { cuda, memory } => check::check(cuda, memory),
         Command::Bench { arguments } => bench::bench(&arguments),
     };
     match done {
