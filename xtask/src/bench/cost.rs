@@ -90,7 +90,7 @@ fn draw(path: &Path, sweeps: &[(&Sweep, Vec<Curve>)]) -> Result<(), Box<dyn std:
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerLeft)
+            .position(SeriesLabelPosition::UpperMiddle)
             .background_style(WHITE.mix(0.8))
             .border_style(RGBColor(200, 200, 200))
             .label_font(("sans-serif", 14))
