@@ -118,11 +118,14 @@ fn peers(args: &PeersArgs) -> Result<(), String> {
         table::versions(&rows),
         table::markdown(&rows),
     );
+    let path = args.out.join(format!("{stem}.md"));
+    let write = |text: &str| fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()));
+    // Before the costs, so that nothing is lost where they fail.
+    write(&text)?;
     if !args.quick && args.only.is_none() {
         text.push_str(&costs(&plan::sweeps(&tools), &args.out.join(format!("{stem}.svg")), threads, &mut lines)?);
+        write(&text)?;
     }
-    let path = args.out.join(format!("{stem}.md"));
-    fs::write(&path, &text).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("\n{text}\n{}", path.display());
     Ok(())
 }
