@@ -54,12 +54,12 @@ impl<F: Family> Checkpoint<F> {
     /// The inputs of one conversation.
     pub fn inputs(&self, conversation: &Conversation) -> Inputs<F> {
         let prompt = self.family.prompt(conversation).unwrap();
-        self.family.inputs(vec![prompt], Padding::Left, &images(conversation), &self.device).unwrap()
+        self.family.inputs_of(vec![prompt], Padding::Left, &images(conversation), &self.device).unwrap()
     }
 
     /// The graph's outputs for `rows`, whose pictures are `images` in reading order.
     pub fn run(&self, rows: Vec<Vec<u32>>, padding: Padding, images: &[&RgbImage]) -> (Sequences, VlmOutput) {
-        let inputs = self.family.inputs(rows, padding, images, &self.device).unwrap();
+        let inputs = self.family.inputs_of(rows, padding, images, &self.device).unwrap();
         let output = self.forward(&inputs);
         (inputs.sequences, output)
     }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use safevlm::{DeviceSpec, FloatDtype, GenerationConfig, LoadOptions, SafeVlm, WeightOptions, registry};
 use safevlm_eval::hash_path;
 
-use crate::commands::{bench, chat, completions, data, eval, guard, import, inspect, models, train};
+use crate::commands::{bench, chat, completions, data, eval, guard, import, inspect, merge, models, train};
 use crate::error::CliError;
 
 /// Ask about images, and learn from the same forward pass whether they are harmful.
@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
     Train(train::TrainArgs),
+    Merge(merge::MergeArgs),
     Eval(eval::EvalArgs),
     Bench(bench::BenchArgs),
     Data(data::DataArgs),
@@ -89,7 +90,7 @@ impl ModelArgs {
     /// Finds and loads the model.
     pub(crate) fn load(&self) -> Result<SafeVlm, CliError> {
         let dir = registry::resolve(&self.model)?;
-        let weights = WeightOptions { dtype: self.dtype, adapter: self.adapter.clone(), check: self.check };
+        let weights = WeightOptions { dtype: self.dtype, adapter: self.adapter.clone(), check: self.check, ..WeightOptions::default() };
         let options = LoadOptions { device: self.device, threshold: self.threshold, weights, ..LoadOptions::default() };
         Ok(SafeVlm::load(&dir, &options)?)
     }

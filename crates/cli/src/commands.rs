@@ -8,6 +8,7 @@ pub(crate) mod eval;
 pub(crate) mod guard;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod merge;
 pub(crate) mod models;
 mod talk;
 pub(crate) mod train;
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Chat(args) => chat::run(&args),
         Command::Guard(args) => guard::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),

@@ -83,6 +83,11 @@ pub enum FamilyError {
         /// Images.
         images: usize,
     },
+    /// An answer that cannot be told from what stands before it.
+    #[error(
+        "the chat template writes a conversation otherwise when it has been answered: use one that adds answers at the end"
+    )]
+    Answer,
     /// Visual tokens of the prompt and of the images.
     #[error(transparent)]
     ImageCount(#[from] ImageCountError),

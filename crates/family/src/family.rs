@@ -77,14 +77,30 @@ pub trait Family: Debug + Send + Sized {
     /// The id that stands for one visual token; none for a model that sees no images.
     fn image_token(&self) -> Option<u32>;
 
-    /// Token ids of `conversation` up to where the answer begins, every image written as its visual
-    /// tokens. `sizes` has the width and height of each image, in pixels; the pixels themselves do not
-    /// matter here.
+    /// `conversation` as the chat template writes it, with a placeholder for each image, up to where the answer begins
+    /// or, if its last turn is an answer, behind it.
     ///
     /// # Errors
     ///
-    /// If the chat template refuses the conversation, or an image cannot be shown.
-    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError>;
+    /// If the chat template refuses the conversation.
+    fn render(&self, conversation: &Conversation) -> Result<String, FamilyError>;
+
+    /// Token ids of a `prompt` that [`render`](Self::render) wrote, every image as its visual tokens. `sizes` has the
+    /// width and height of each image, in pixels; the pixels themselves do not matter here.
+    ///
+    /// # Errors
+    ///
+    /// If the tokenizer refuses the text, or an image cannot be shown.
+    fn encode(&self, prompt: &str, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError>;
+
+    /// Token ids of `conversation` up to where the answer begins, with images of those sizes.
+    ///
+    /// # Errors
+    ///
+    /// As [`render`](Self::render) and [`encode`](Self::encode).
+    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
+        self.encode(&self.render(conversation)?, sizes)
+    }
 
     /// [`prompt_for`](Self::prompt_for) the conversation's own images.
     ///
@@ -92,8 +108,35 @@ pub trait Family: Debug + Send + Sized {
     ///
     /// As [`prompt_for`](Self::prompt_for).
     fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>, FamilyError> {
-        let sizes: Vec<(u32, u32)> = conversation.images.iter().map(|image| image.dimensions()).collect();
-        self.prompt_for(conversation, &sizes)
+        self.prompt_for(conversation, &sizes(conversation))
+    }
+
+    /// Token ids of `conversation` up to where the answer begins, and those of `answer` as the model should give it. It
+    /// ends with the first of the ids `ends` that the template writes behind an answer, or with the first of them where
+    /// it writes none.
+    ///
+    /// # Errors
+    ///
+    /// As [`prompt`](Self::prompt), or if the template writes the conversation otherwise when it has been answered, so
+    /// that nothing can be learned from it.
+    fn answered(
+        &self,
+        conversation: &Conversation,
+        answer: &str,
+        ends: &[u32],
+    ) -> Result<(Vec<u32>, Vec<u32>), FamilyError> {
+        let sizes = sizes(conversation);
+        let whole = self.render(&conversation.clone().assistant(answer))?;
+        let prompt = self.encode(&self.render(conversation)?, &sizes)?;
+        // White space behind an answer parts it from what comes next, which is nothing here.
+        let whole = self.encode(whole.trim_end(), &sizes)?;
+        let ids = whole.strip_prefix(&prompt[..]).filter(|ids| !ids.is_empty()).ok_or(FamilyError::Answer)?;
+        let end = ids.iter().position(|id| ends.contains(id));
+        let mut ids = ids[..end.map_or(ids.len(), |end| end + 1)].to_vec();
+        if end.is_none() {
+            ids.extend(ends.first());
+        }
+        Ok((prompt, ids))
     }
 
     /// How the visual tokens of an image of that width and height lie over it; none if they lie in no grid.
@@ -103,7 +146,7 @@ pub trait Family: Debug + Send + Sized {
     /// If the image cannot be shown.
     fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError>;
 
-    /// What goes into one forward pass: `rows` of token ids as [`prompt`](Self::prompt) makes them, and
+    /// What goes into one forward pass: `sequences` of token ids as [`prompt`](Self::prompt) makes them, and
     /// their images in reading order.
     ///
     /// # Errors
@@ -111,11 +154,30 @@ pub trait Family: Debug + Send + Sized {
     /// If an image cannot be shown, or rows and images do not belong together.
     fn inputs(
         &self,
+        sequences: Sequences,
+        images: &[&RgbImage],
+        device: &Device,
+    ) -> Result<Inputs<Self>, FamilyError>;
+
+    /// [`inputs`](Self::inputs) of `rows`, padded to the longest.
+    ///
+    /// # Errors
+    ///
+    /// As [`inputs`](Self::inputs).
+    fn inputs_of(
+        &self,
         rows: Vec<Vec<u32>>,
         padding: Padding,
         images: &[&RgbImage],
         device: &Device,
-    ) -> Result<Inputs<Self>, FamilyError>;
+    ) -> Result<Inputs<Self>, FamilyError> {
+        self.inputs(Sequences::new(rows, self.image_token(), 0, padding), images, device)
+    }
+}
+
+/// Width and height of each image.
+fn sizes(conversation: &Conversation) -> Vec<(u32, u32)> {
+    conversation.images.iter().map(|image| image.dimensions()).collect()
 }
 
 /// The inputs of one forward pass.

@@ -24,6 +24,8 @@ pub struct LoadOptions {
     pub adapter: Option<PathBuf>,
     /// Whether all values are read first, to name the tensors that hold NaN or infinities.
     pub check: bool,
+    /// Whether the guard begins anew, for training: the checkpoint's own is left where it is, if it has one.
+    pub fresh_guard: bool,
 }
 
 /// A model of one family in memory.
@@ -103,8 +105,13 @@ fn fill<F: Family>(
             matrix.weight().param().into_iter().for_each(|param| held.want(param.id));
         });
     }
-    let (keys, allow) = (F::key_map(), F::allow());
+    let (keys, mut allow) = (F::key_map(), F::allow());
+    let guard = options.fresh_guard.then(|| model.guard.take()).flatten();
+    if options.fresh_guard {
+        allow = allow.unused(r"(^|\.)img_safety_head\.");
+    }
     let (mut model, report) = load_module_with_blocks(model, source, &keys, &allow, options.dtype, &mut held)?;
+    model.guard = guard.or(model.guard);
     let mut values = BTreeMap::new();
     model.language_model.matrices(&mut |_, mut matrix| {
         let weight = matrix.weight();

@@ -35,4 +35,4 @@ pub use safevlm_core::{
     Role, Taxonomy, Verdict, VerdictError, View, decode_image, device::available, load_image,
 };
 pub use safevlm_family::{FamilyError, LoadOptions as WeightOptions, TokenGrid};
-pub use safevlm_weights::{Cache, FloatDtype, Quantization};
+pub use safevlm_weights::{Cache, FloatDtype, Quantization, merge_adapter};

@@ -125,7 +125,7 @@ impl SafeVlm {
         for batch in images.chunks(GUARD_BATCH) {
             let rows = batch.iter().map(|image| guard_prompt(&loaded.family, image)).collect::<Result<_, _>>()?;
             let inputs =
-                stage("preprocess", &self.device, || loaded.family.inputs(rows, Padding::Right, batch, &self.device))?;
+                stage("preprocess", &self.device, || loaded.family.inputs_of(rows, Padding::Right, batch, &self.device))?;
             verdicts.extend(self.verdicts(loaded, prefill(loaded, &inputs, None, &self.device)?)?);
         }
         Ok(verdicts)
@@ -222,7 +222,7 @@ impl SafeVlm {
             None => (prompts.clone(), images.concat()),
         };
         let inputs =
-            stage("preprocess", &self.device, || loaded.family.inputs(rows, Padding::Left, &pictures, &self.device))?;
+            stage("preprocess", &self.device, || loaded.family.inputs_of(rows, Padding::Left, &pictures, &self.device))?;
         let preprocess_ms = millis(begin);
 
         let begin = Instant::now();

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use safevlm_core::{Conversation, RgbImage};
 use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, ModelOf, TokenGrid};
 use safevlm_llama::{Llama, LlamaConfig};
-use safevlm_nn::{NoProjector, NoVision, Padding, Sequences, Vlm};
+use safevlm_nn::{NoProjector, NoVision, Sequences, Vlm};
 use safevlm_text::{ChatTemplate, TextTokenizer};
 use safevlm_weights::{Allow, KeyMap};
 use serde_json::Value;
@@ -66,9 +66,12 @@ impl Family for TextOnly {
         None
     }
 
-    fn prompt_for(&self, conversation: &Conversation, _: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
-        let text = self.template.render(conversation, "", &self.tokenizer)?;
-        Ok(self.tokenizer.encode(&text)?)
+    fn render(&self, conversation: &Conversation) -> Result<String, FamilyError> {
+        Ok(self.template.render(conversation, "", &self.tokenizer)?)
+    }
+
+    fn encode(&self, prompt: &str, _: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
+        Ok(self.tokenizer.encode(prompt)?)
     }
 
     fn token_grid(&self, _: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
@@ -77,13 +80,12 @@ impl Family for TextOnly {
 
     fn inputs(
         &self,
-        rows: Vec<Vec<u32>>,
-        padding: Padding,
+        sequences: Sequences,
         images: &[&RgbImage],
         _: &Device,
     ) -> Result<Inputs<Self>, FamilyError> {
         match images.len() {
-            0 => Ok(Inputs { sequences: Sequences::new(rows, None, 0, padding), pixels: None }),
+            0 => Ok(Inputs { sequences, pixels: None }),
             images => Err(FamilyError::Placeholders { placeholders: 0, images }),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use minijinja::context;
-use safevlm_core::conversation::{Conversation, Message, Part};
+use safevlm_core::conversation::{Conversation, Message, Part, Role};
 use serde_json::{Value, json};
 
 use crate::error::{TextError, read_json, read_limited};
@@ -67,14 +67,14 @@ impl ChatTemplate {
         let source = without_generation(template);
         guard::check(&source)?;
         let mut template = Self { source, bos_token, eos_token, content: Content::Text, roles: Vec::new() };
-        template.content = probe::content(|messages| template.fill(messages));
-        template.roles = probe::roles(template.content, |messages| template.fill(messages));
+        template.content = probe::content(|messages| template.fill(messages, true));
+        template.roles = probe::roles(template.content, |messages| template.fill(messages, true));
         Ok(template)
     }
 
-    /// The prompt of `conversation`, ending where the assistant's answer begins. Each image becomes
-    /// `placeholder`, which a template that takes parts writes itself; special tokens, placeholders and
-    /// role markers inside the texts are neutralised.
+    /// The prompt of `conversation`, ending where the assistant's answer begins or, if it has given one already, behind
+    /// it. Each image becomes `placeholder`, which a template that takes parts writes itself; special tokens,
+    /// placeholders and role markers inside the texts are neutralised.
     ///
     /// # Errors
     ///
@@ -97,7 +97,8 @@ impl ChatTemplate {
             let content = self.content.write(stretches, placeholder);
             json!({ "role": message.role.as_str(), "content": content })
         };
-        let prompt = self.fill(conversation.messages.iter().map(message).collect())?;
+        let asked = conversation.messages.last().is_none_or(|message| message.role != Role::Assistant);
+        let prompt = self.fill(conversation.messages.iter().map(message).collect(), asked)?;
         let images = conversation.messages.iter().flat_map(|message| &message.parts);
         let expected = images.filter(|part| matches!(part, Part::Image(_))).count();
         let found = if placeholder.is_empty() { expected } else { prompt.matches(placeholder).count() };
@@ -119,10 +120,11 @@ impl ChatTemplate {
         markers
     }
 
-    fn fill(&self, messages: Vec<Value>) -> Result<String, minijinja::Error> {
+    /// With `asked`, it ends where an answer begins.
+    fn fill(&self, messages: Vec<Value>, asked: bool) -> Result<String, minijinja::Error> {
         let context = context! {
             messages => messages,
-            add_generation_prompt => true,
+            add_generation_prompt => asked,
             bos_token => self.bos_token,
             eos_token => self.eos_token,
         };

@@ -1,19 +1,21 @@
 //! Examples to tensors: token rows, the tokens to predict, and the classes.
 
+use std::sync::Arc;
+
 use safevlm_core::RgbImage;
 use safevlm_nn::{Branched, Sequences};
 
-/// A picture with questions and answers about it.
+/// Pictures, or none, with questions and answers about them, as one row of tokens.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// Token ids that all questions follow, visual tokens expanded.
+    /// Token ids that all questions follow, visual tokens expanded; empty without pictures.
     pub stem: Vec<u32>,
     /// The questions, none of which sees another; without any, only the guard is trained.
     pub turns: Vec<Turn>,
-    /// The picture's class; none where it has no label.
+    /// The picture's class; none where it has no label. Only a row with one picture may have it.
     pub label: Option<usize>,
-    /// The picture.
-    pub image: RgbImage,
+    /// The pictures.
+    pub images: Vec<Arc<RgbImage>>,
 }
 
 impl Example {
@@ -27,7 +29,7 @@ impl Example {
 /// One question with its answer.
 #[derive(Clone, Debug)]
 pub struct Turn {
-    /// Token ids from behind the stem to where the answer begins.
+    /// Token ids from behind the stem to where the answer begins, at least one.
     pub question: Vec<u32>,
     /// Token ids of the answer with its end-of-turn token.
     pub answer: Vec<u32>,
@@ -48,7 +50,7 @@ pub struct Batch {
     pub targets: Vec<i32>,
     /// What each of them counts.
     pub weights: Vec<f32>,
-    /// Rows that have a class.
+    /// Pictures that have a class, counted over the whole batch.
     pub labelled: Vec<i32>,
     /// Their classes.
     pub labels: Vec<i32>,
@@ -56,16 +58,16 @@ pub struct Batch {
 
 impl Batch {
     /// Puts `examples` into one batch; `pad` is an id that is never looked at.
-    pub fn new(examples: &[Example], image_token: u32, pad: u32) -> Self {
+    pub fn new(examples: &[Example], image_token: Option<u32>, pad: u32) -> Self {
         let branched = |example: &Example| Branched {
             stem: example.stem.clone(),
             branches: example.turns.iter().map(|turn| [&turn.question[..], &turn.answer].concat()).collect(),
         };
         let rows: Vec<Branched> = examples.iter().map(branched).collect();
-        let sequences = Sequences::branched(&rows, Some(image_token), pad);
+        let sequences = Sequences::branched(&rows, image_token, pad);
         let tokens = sequences.tokens();
         let (mut predicting, mut targets, mut weights) = (vec![], vec![], vec![]);
-        let (mut labelled, mut labels) = (vec![], vec![]);
+        let (mut labelled, mut labels, mut images) = (vec![], vec![], 0);
         for (row, example) in examples.iter().enumerate() {
             let mut begin = row * tokens + example.stem.len();
             for turn in &example.turns {
@@ -78,9 +80,10 @@ impl Batch {
                 begin += turn.question.len() + turn.answer.len();
             }
             if let Some(label) = example.label {
-                labelled.push(row as i32);
+                labelled.push(images);
                 labels.push(label as i32);
             }
+            images += example.images.len() as i32;
         }
         Self { sequences, predicting, targets, weights, labelled, labels }
     }

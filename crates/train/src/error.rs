@@ -20,6 +20,10 @@ pub enum TrainError {
         "the recipe trains `{set}`, but the model has no such parameters: choose from vision, projector, guard, lora"
     )]
     EmptySet { set: String },
+    #[error("{path}: cannot be used ({source}): remove its row or mend the picture")]
+    Picture { path: PathBuf, source: safevlm_core::ImageError },
+    #[error("{id}: {reason}")]
+    Sample { id: String, reason: String },
     #[error(
         "the loss or its gradient is {value} at step {step}: lower the learning rates, or resume from the last checkpoint with another seed"
     )]
@@ -30,8 +34,14 @@ pub enum TrainError {
     Checkpoint { path: PathBuf, reason: String },
     #[error("the checkpoint belongs to another recipe: change `output`, or remove {path}")]
     OtherRecipe { path: PathBuf },
-    #[error("{base}: only safe_smol models can be trained by this build")]
-    Family { base: String },
+    #[error("{base}: its `model_type` is {found}, and models with a vision encoder can be trained: {known}")]
+    Family { base: String, found: String, known: String },
+    #[error("the vision encoder cannot be trained from block {block} on: only EfficientNet can be cut, leave `vision_from` out")]
+    Cut { block: usize },
+    #[error("no data has what grounding needs, the name of what a picture shows: use symbolic data, or leave the phase out")]
+    NoSubject,
+    #[error("the adapters' target `{target}` is no linear layer of the language model: choose from {known}")]
+    Target { target: String, known: String },
     #[error("the device failed while training ({0}): try `--device flex`")]
     Device(String),
     #[error(transparent)]

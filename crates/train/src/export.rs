@@ -1,49 +1,140 @@
-//! The trained part as one safetensors file in half precision, under the checkpoint's names.
+//! The trained part as an adapter in PEFT's format, which [`safevlm_weights::PeftAdapter`] and Python's `peft` read.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
-use safevlm_safe_smol::checkpoint_name;
-use safevlm_weights::{FieldPath, SaveDtype, Tensors, save_tensors};
+use safevlm_weights::{ADAPTER_FILE, FieldPath, LoadReport, SaveDtype, StagedFolder, Tensors, save_tensors};
+use serde_json::{Value, json};
 
 use crate::error::TrainError;
+use crate::recipe::{LoraRecipe, Recipe, SaveAs};
 use crate::trainable::Trainable;
 
-/// Writes every trained parameter of `model` to `path`. An adapter's `B` is multiplied by its scale,
-/// so that `W + B · A` is the merged weight and no further number is needed.
-pub(crate) fn export(path: &Path, model: &impl Module, trainable: &Trainable, scale: f64) -> Result<(), TrainError> {
+/// Writes every trained parameter of `model` to the folder `OUTPUT/adapter`, with `config`, the model's `config.json`,
+/// which may have a guard that the base has not. `report` tells the checkpoint's names.
+pub(crate) fn export(
+    recipe: &Recipe,
+    config: &Value,
+    model: &impl Module,
+    trainable: &Trainable,
+    report: &LoadReport,
+) -> Result<PathBuf, TrainError> {
     let ids = trainable.sets.values().flatten().copied().collect();
-    let mut collect = Collect { ids, scale, path: FieldPath::default(), tensors: Tensors::new(), failed: None };
+    let names = report.applied.iter().map(|tensor| (tensor.field.as_str(), tensor.name.as_str())).collect();
+    let mut collect = Collect { ids, names, path: FieldPath::default(), tensors: Tensors::new(), failed: None };
     model.visit(&mut collect);
-    match collect.failed {
-        Some(error) => Err(error),
-        None => Ok(save_tensors(path, &collect.tensors, SaveDtype::F16, &BTreeMap::new())?),
+    let Collect { tensors, failed, .. } = collect;
+    if let Some(error) = failed {
+        return Err(error);
     }
+    let staged = StagedFolder::create(&recipe.output.join("adapter"))?;
+    let dtype = match recipe.save_as {
+        SaveAs::F32 => SaveDtype::F32,
+        SaveAs::F16 => SaveDtype::F16,
+        SaveAs::Bf16 => SaveDtype::BF16,
+    };
+    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    save_tensors(&staged.path().join(ADAPTER_FILE), &tensors, dtype, &metadata)?;
+    staged.write_json("adapter_config.json", &adapter_config(recipe, &tensors))?;
+    staged.write_json("config.json", config)?;
+    Ok(staged.commit(format!("safevlm train {}", recipe.name), BTreeMap::new())?)
 }
 
-struct Collect {
-    ids: Vec<burn::module::ParamId>,
-    scale: f64,
+/// PEFT's configuration of the adapter with these tensors.
+fn adapter_config(recipe: &Recipe, tensors: &Tensors) -> Value {
+    let names: Vec<String> = tensors.iter().map(|(name, ..)| name.to_owned()).collect();
+    let module = |name: &String| {
+        let name = name.strip_prefix(WRAPPER).unwrap_or(name);
+        (!name.contains(".lora_")).then(|| name.rsplit_once('.').map_or(name, |(module, _)| module).to_owned())
+    };
+    let whole: BTreeSet<String> = names.iter().filter_map(module).collect();
+    // Without adapters the rank has no meaning, but must be there.
+    let (rank, alpha, targets) = match &recipe.lora {
+        Some(LoraRecipe { rank, alpha, targets }) => (*rank, *alpha, format!(".*language_model.*\\.({})", targets.join("|"))),
+        None => (1, 1.0, String::new()),
+    };
+    json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": recipe.base,
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0,
+        // A pattern, so that the vision encoder's layers of the same names are left alone.
+        "target_modules": targets,
+        "modules_to_save": whole,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "inference_mode": true,
+    })
+}
+
+/// What PEFT puts before the names of the model that it wraps.
+const WRAPPER: &str = "base_model.model.";
+
+struct Collect<'a> {
+    ids: BTreeSet<ParamId>,
+    /// Checkpoint names by field.
+    names: BTreeMap<&'a str, &'a str>,
     path: FieldPath,
     tensors: Tensors,
     failed: Option<TrainError>,
 }
 
-impl ModuleVisitor for Collect {
+impl Collect<'_> {
+    /// The adapter's name for the field `field`.
+    fn name(&self, field: &str) -> String {
+        for (half, name) in [(".lora.a", "lora_A"), (".lora.b", "lora_B")] {
+            if let Some(layer) = field.strip_suffix(half) {
+                let weight = self.checkpoint_name(&format!("{layer}.weight"));
+                return format!("{WRAPPER}{}.{name}.weight", weight.strip_suffix(".weight").unwrap_or(&weight));
+            }
+        }
+        format!("{WRAPPER}{}", self.checkpoint_name(field))
+    }
+
+    /// The name of a field as the reference implementation has it in memory.
+    fn checkpoint_name(&self, field: &str) -> String {
+        match (self.names.get(field), field.strip_prefix("guard.")) {
+            (Some(name), _) => in_memory(name),
+            // A guard that the base has not.
+            (None, Some(field)) => safevlm_vgm::checkpoint_name(field),
+            (None, None) => field.to_owned(),
+        }
+    }
+}
+
+/// The module's name in transformers' newer releases for a tensor as files of any layout name it.
+fn in_memory(name: &str) -> String {
+    let rules = [
+        ("model.language_model.model.", "model.language_model."),
+        ("language_model.model.", "model.language_model."),
+        ("language_model.lm_head.", "lm_head."),
+        ("vision_tower.", "model.vision_tower."),
+        ("visual.", "model.visual."),
+        ("multi_modal_projector.", "model.multi_modal_projector."),
+        ("model.layers.", "model.language_model.layers."),
+        ("model.embed_tokens.", "model.language_model.embed_tokens."),
+        ("model.norm.", "model.language_model.norm."),
+    ];
+    let rule = rules.iter().find_map(|(from, to)| Some(format!("{to}{}", name.strip_prefix(from)?)));
+    rule.unwrap_or_else(|| name.to_owned())
+}
+
+impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if self.failed.is_some() || !self.ids.contains(&param.id) {
             return;
         }
-        let field = self.path.name();
+        let name = self.name(&self.path.name());
         let value = param.val();
-        let value = if field.ends_with(".lora.b") { value.mul_scalar(self.scale) } else { value };
         let shape = value.dims().to_vec();
         let data = value.try_into_data().map_err(|e| e.to_string());
         let values = data.and_then(|d| d.try_into_vec::<f32>().map_err(|e| format!("{e:?}")));
         self.failed = match values {
-            Ok(values) => self.tensors.insert(checkpoint_name(&field), shape, values).err().map(TrainError::from),
+            Ok(values) => self.tensors.insert(name, shape, values).err().map(TrainError::from),
             Err(reason) => Some(TrainError::Device(reason)),
         };
     }
@@ -54,5 +145,31 @@ impl ModuleVisitor for Collect {
 
     fn exit_module(&mut self, _name: &str, container: &str) {
         self.path.exit(container);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_memory;
+
+    #[test]
+    fn every_layout_has_one_name_in_memory() {
+        for (names, expected) in [
+            (
+                &[
+                    "language_model.model.layers.0.q.weight",
+                    "model.layers.0.q.weight",
+                    "model.language_model.layers.0.q.weight",
+                    "model.language_model.model.layers.0.q.weight",
+                ][..],
+                "model.language_model.layers.0.q.weight",
+            ),
+            (&["language_model.lm_head.weight", "lm_head.weight"], "lm_head.weight"),
+            (&["vision_tower.x", "model.vision_tower.x"], "model.vision_tower.x"),
+            (&["visual.x", "model.visual.x"], "model.visual.x"),
+            (&["img_safety_head.mlp.0.weight"], "img_safety_head.mlp.0.weight"),
+        ] {
+            names.iter().for_each(|name| assert_eq!(in_memory(name), expected));
+        }
     }
 }

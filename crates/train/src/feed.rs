@@ -1,82 +1,111 @@
-//! Scenes to examples.
+//! Samples to examples: what a family's tokenizer and template make of them.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use safevlm_core::Conversation;
-use safevlm_data::{Combination, DataError, PictureSets, Scene};
-use safevlm_family::Family;
-use safevlm_safe_smol::{Processor, SafeSmolConfig};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use safevlm_data::Combination;
+use safevlm_family::{Family, FamilyError};
 
+use crate::augment::Augment;
 use crate::batch::{Example, Turn};
 use crate::error::TrainError;
-
-/// Where scenes come from: the composer, or another source of pictures with questions and answers.
-pub trait Scenes {
-    /// The scene of `seed`; the same seed always gives the same scene.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such scene.
-    fn scene(&self, seed: u64) -> Result<Scene, DataError>;
-}
-
-impl Scenes for PictureSets {
-    fn scene(&self, seed: u64) -> Result<Scene, DataError> {
-        PictureSets::scene(self, seed)
-    }
-}
+use crate::mix::Mix;
+use crate::sample::Sample;
 
 /// What answers count in the loss.
 pub(crate) struct Answers<'a> {
     /// By their combination.
-    pub(crate) weight: &'a dyn Fn(Combination) -> f64,
+    pub(crate) weight: &'a dyn Fn(Option<Combination>) -> f64,
     /// How many times that the first token of each counts.
     pub(crate) first_token: f64,
 }
 
-/// Makes examples of numbered scenes; the same number always gives the same example.
-pub(crate) struct Feed<'a> {
-    pub(crate) sets: &'a dyn Scenes,
-    pub(crate) processor: &'a Processor,
-    pub(crate) config: &'a SafeSmolConfig,
+/// Makes examples of numbered samples; the same number always gives the same examples.
+pub(crate) struct Feed<'a, F> {
+    pub(crate) mix: &'a Mix,
+    pub(crate) family: &'a F,
+    /// Ids that end an answer.
+    pub(crate) ends: &'a [u32],
+    pub(crate) augment: Option<&'a Augment>,
     pub(crate) seed: u64,
+    /// Longest row, in tokens.
+    pub(crate) tokens: usize,
 }
 
-impl Feed<'_> {
-    /// The scene of that number.
-    pub(crate) fn scene(&self, number: usize) -> Result<Scene, TrainError> {
-        Ok(self.sets.scene(self.scene_seed(number))?)
+impl<F: Family> Feed<'_, F> {
+    /// The sample of that number, its pictures varied.
+    pub(crate) fn sample(&self, number: usize) -> Result<Sample, TrainError> {
+        let mut sample = self.mix.sample(number)?;
+        if let Some(augment) = self.augment {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ (number as u64) << 16);
+            sample.images.iter_mut().for_each(|image| *image = Arc::new(augment.apply(image, &mut rng)));
+        }
+        Ok(sample)
     }
 
-    /// One example a scene, with all its questions and answers; without `answers` it ends with the picture.
+    /// The examples of some samples; without `answers` they end with the picture, and samples without a class have none.
     pub(crate) fn examples(
         &self,
-        scenes: Range<usize>,
+        samples: Range<usize>,
         answers: Option<&Answers<'_>>,
     ) -> Result<Vec<Example>, TrainError> {
-        scenes.map(|number| self.example(number, answers)).collect()
+        let mut examples = Vec::new();
+        for number in samples {
+            let sample = self.sample(number)?;
+            let of_sample = |error| match error {
+                TrainError::Input(FamilyError::Answer) => error,
+                TrainError::Input(error) => TrainError::Sample { id: sample.id.clone(), reason: error.to_string() },
+                error => error,
+            };
+            examples.extend(self.of_sample(&sample, answers).map_err(of_sample)?);
+        }
+        Ok(examples)
     }
 
-    fn example(&self, number: usize, answers: Option<&Answers<'_>>) -> Result<Example, TrainError> {
-        let Scene { image, label_id, rows, .. } = self.scene(number)?;
-        let image = Arc::new(image);
-        let (mut stem, mut turns) = (Vec::new(), Vec::new());
-        for row in &rows {
-            let conversation = Conversation::new().user(row.query.clone(), [image.clone()]);
-            stem = self.processor.prompt(&conversation)?;
-            let last = stem.iter().rposition(|id| *id == self.config.image_token);
-            let question = stem.split_off(last.map_or(0, |last| last + 1));
-            if let Some(Answers { weight, first_token }) = answers {
-                let weight = weight(row.combination) as f32;
-                let answer = self.processor.answer(&row.answer)?;
-                turns.push(Turn { question, answer, weight, first_token: *first_token as f32 });
+    /// All questions about the same pictures share them, as far as a row may be long.
+    fn of_sample(&self, sample: &Sample, answers: Option<&Answers<'_>>) -> Result<Vec<Example>, TrainError> {
+        let mut examples: Vec<Example> = Vec::new();
+        for exchange in &sample.exchanges {
+            let conversation = exchange.conversation(&sample.images);
+            let Some(Answers { weight, first_token }) = answers else {
+                let mut stem = self.family.prompt(&conversation)?;
+                if let (Some(end), Some(label)) = (self.behind_images(&stem), sample.label) {
+                    stem.truncate(end);
+                    examples.push(Example { stem, turns: vec![], label: Some(label), images: conversation.images });
+                }
+                // Every question about a picture begins alike.
+                break;
+            };
+            let (mut stem, mut answer) = self.family.answered(&conversation, &exchange.answer, self.ends)?;
+            let question = stem.split_off(self.behind_images(&stem).unwrap_or(0));
+            let room = self.tokens.saturating_sub(stem.len() + question.len());
+            if room == 0 {
+                let reason = format!("its question alone is longer than the {} tokens of a row", self.tokens);
+                return Err(TrainError::Sample { id: sample.id.clone(), reason });
+            }
+            answer.truncate(room);
+            let weight = weight(exchange.combination) as f32;
+            let turn = Turn { question, answer, weight, first_token: *first_token as f32 };
+            let fits = |example: &&mut Example| {
+                let tokens = example.tokens() + turn.question.len() + turn.answer.len();
+                !stem.is_empty() && example.stem == stem && tokens <= self.tokens
+            };
+            match examples.last_mut().filter(fits) {
+                Some(example) => example.turns.push(turn),
+                None => {
+                    // A class counts once, however many rows its picture needs.
+                    let label = sample.label.filter(|_| examples.is_empty());
+                    examples.push(Example { stem, turns: vec![turn], label, images: conversation.images });
+                }
             }
         }
-        Ok(Example { stem, turns, label: Some(label_id), image: Arc::unwrap_or_clone(image) })
+        Ok(examples)
     }
 
-    fn scene_seed(&self, number: usize) -> u64 {
-        self.seed.wrapping_mul(1 << 32).wrapping_add(number as u64)
+    /// Where the last visual token ends; none without any.
+    fn behind_images(&self, ids: &[u32]) -> Option<usize> {
+        ids.iter().rposition(|id| Some(*id) == self.family.image_token()).map(|last| last + 1)
     }
 }

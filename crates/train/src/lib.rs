@@ -1,6 +1,8 @@
 //! Joint training of a vision-language model and its Visual Guard Module (arXiv 2506.04704, section
 //! 4): language-model loss on the answer + λ · cross-entropy of the image's class.
 
+mod augment;
+mod base;
 mod batch;
 mod checkpoint;
 mod error;
@@ -10,17 +12,27 @@ mod ground;
 mod learner;
 mod log;
 mod loss;
+mod mix;
 mod optimizer;
+mod plan;
 mod recipe;
+mod sample;
+mod sources;
 mod timing;
 mod trainable;
+mod trainee;
 
+pub use augment::Augment;
 pub use batch::{Batch, Example, Turn};
 pub use error::TrainError;
-pub use feed::Scenes;
 pub use learner::{Summary, run, run_on};
 pub use loss::{Losses, joint_loss};
+pub use mix::Mix;
 pub use optimizer::{GroupedAdamW, learning_rate};
-pub use recipe::{LoraRecipe, Phase, Recipe, Stage};
+pub use plan::{Plan, plan};
+pub use recipe::{DataKind, DataRecipe, GuardRecipe, LoraRecipe, Phase, Recipe, SaveAs, Stage};
+pub use sample::{Exchange, Sample, Source};
+pub use sources::{Rows, Symbolic, open};
 pub use timing::time_steps;
 pub use trainable::{Trainable, parameter_paths};
+pub use trainee::{CutEncoder, Trainee};

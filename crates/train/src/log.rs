@@ -35,14 +35,20 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Counts the images whose most probable class is the right one.
-    pub(crate) fn count(&mut self, logits: Option<&Tensor<2>>, labels: &[i32]) -> Result<(), TrainError> {
+    /// Counts the labelled images whose most probable class is the right one.
+    pub(crate) fn count(
+        &mut self,
+        logits: Option<&Tensor<2>>,
+        labelled: &[i32],
+        labels: &[i32],
+    ) -> Result<(), TrainError> {
         let Some(logits) = logits else { return Ok(()) };
         let [_, classes] = logits.dims();
         let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
         let values = values.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
-        let guesses = values.chunks(classes).map(safevlm_nn::sampler::argmax);
-        self.right += guesses.zip(labels).filter(|(guess, label)| *guess as i32 == **label).count();
+        let guesses: Vec<u32> = values.chunks(classes).map(safevlm_nn::sampler::argmax).collect();
+        let right = |(image, label): &(&i32, &i32)| guesses[**image as usize] as i32 == **label;
+        self.right += labelled.iter().zip(labels).filter(right).count();
         self.images += labels.len();
         Ok(())
     }

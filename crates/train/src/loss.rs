@@ -3,7 +3,9 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_nn::ops::cross_entropy;
-use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Projector, VisionEncoder, Vlm, vlm::ImageCountError};
+use safevlm_nn::{
+    CausalLm, GuardHead, ImageTokens, Projector, Sequences, VisionEncoder, Vlm, vlm::ImageCountError,
+};
 
 use crate::batch::Batch;
 
@@ -32,9 +34,11 @@ impl Losses {
 /// Language-model cross-entropy on the answer tokens only, and the guard's cross-entropy on the
 /// image's class, from one forward pass over features of the vision encoder.
 ///
+/// `sequences` are those of the batch, with positions of their own where the family gives them such.
+///
 /// # Shapes
 ///
-/// - features `[features of all images, width]`, one image a row
+/// - features `[features of all images, width]`, in reading order; none without images
 ///
 /// # Errors
 ///
@@ -42,11 +46,12 @@ impl Losses {
 pub fn joint_loss<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead>(
     model: &Vlm<V, P, L, G>,
     batch: &Batch,
-    features: ImageTokens,
+    sequences: &Sequences,
+    features: Option<ImageTokens>,
     device: &Device,
 ) -> Result<Losses, ImageCountError> {
-    let visual = model.project(features);
-    let output = model.forward(&batch.sequences, Some(visual), None, device)?;
+    let visual = features.map(|features| model.project(features));
+    let output = model.forward(sequences, visual, None, device)?;
     let [rows, tokens, width] = output.hidden.dims();
     let language = (!batch.targets.is_empty()).then(|| {
         let states = output.hidden.reshape([rows * tokens, width]).select(0, indices(&batch.predicting, device));
@@ -64,7 +69,7 @@ pub fn joint_loss<V: VisionEncoder, P: Projector, L: CausalLm, G: GuardHead>(
 }
 
 /// Cross-entropy of each row of `logits` (`[rows, classes]`) at its target class, `[rows]`.
-pub(crate) fn surprise(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
+fn surprise(logits: Tensor<2>, targets: &[i32], device: &Device) -> Tensor<1> {
     if let Some(surprise) = cross_entropy(&logits, targets) {
         return surprise;
     }

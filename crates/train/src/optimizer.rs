@@ -54,8 +54,12 @@ const EPSILON: f64 = 1e-8;
 impl GroupedAdamW {
     /// An optimizer without history.
     pub fn new(recipe: &Recipe, trainable: Trainable) -> Self {
-        let weight_decay = f64::from(recipe.weight_decay);
-        Self { trainable, weight_decay, clip_norm: recipe.clip_norm, moments: BTreeMap::new() }
+        Self::with_settings(trainable, f64::from(recipe.weight_decay), recipe.clip_norm)
+    }
+
+    /// An optimizer without history, and without a recipe.
+    pub fn with_settings(trainable: Trainable, weight_decay: f64, clip_norm: f64) -> Self {
+        Self { trainable, weight_decay, clip_norm, moments: BTreeMap::new() }
     }
 
     /// One step with the `gradients` of a loss; `rates` gives each set's learning rate, and a set without one

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safevlm_data::Combination;
+use safevlm_nn::GuardInput;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::augment::Augment;
 use crate::error::TrainError;
 
 /// Everything that decides what a training run does.
@@ -19,8 +21,20 @@ pub struct Recipe {
     pub base: String,
     /// Where checkpoints, the log and the trained weights go.
     pub output: PathBuf,
-    /// Seed of the scenes, the adapters and dropout.
+    /// Seed of the data's order, the adapters and dropout.
     pub seed: u64,
+    /// What is learned from; composed scenes where nothing is named.
+    #[serde(default = "symbolic")]
+    pub data: Vec<DataRecipe>,
+    /// How pictures are varied; not at all where it is not given.
+    #[serde(default)]
+    pub augment: Option<Augment>,
+    /// A guard that begins anew, in place of the base's or on a base that has none.
+    #[serde(default)]
+    pub guard: Option<GuardRecipe>,
+    /// Longest row, in tokens; the model's context where it is not given. Longer answers are cut.
+    #[serde(default)]
+    pub max_tokens: Option<usize>,
     /// λ, the weight of the guard's loss beside the language model's.
     pub safety_loss_lambda: f64,
     /// Gradients are scaled down so that their global norm is at most this.
@@ -36,17 +50,86 @@ pub struct Recipe {
     /// Highest learning rate of each trained set: `vision`, `projector`, `guard`, `lora`. A set that
     /// is not named stays frozen.
     pub learning_rate: BTreeMap<String, f64>,
-    /// First block of the vision encoder that the set `vision` holds; the head is in it too. Whatever
-    /// stands before it stays frozen, and grounding computes it once a scene.
+    /// First block of an EfficientNet that the set `vision` holds; the head is in it too. Whatever
+    /// stands before it stays frozen, and grounding computes it once a picture. All where it is not given.
     #[serde(default)]
     pub vision_from: Option<usize>,
     /// What the answers of each combination count in the loss; 1 where it is not named.
     #[serde(default)]
     pub weight: BTreeMap<Combination, f64>,
-    /// The language model's adapters; needed where `learning_rate` names `lora`.
-    pub lora: LoraRecipe,
+    /// The language model's adapters; given where `learning_rate` names `lora`, and only there.
+    #[serde(default)]
+    pub lora: Option<LoraRecipe>,
+    /// The type in which the trained weights are saved.
+    #[serde(default)]
+    pub save_as: SaveAs,
     /// The phases, one after another.
     pub phase: Vec<Phase>,
+}
+
+/// A source of samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecipe {
+    /// What it is.
+    pub kind: DataKind,
+    /// The file of rows, JSON lines or a JSON array; not for symbolic scenes.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// Folder or uncompressed tar of the rows' pictures; `images` beside the file where it is not given.
+    #[serde(default)]
+    pub images: Option<PathBuf>,
+    /// Combinations whose questions are left out.
+    #[serde(default)]
+    pub without: Vec<Combination>,
+    /// What it counts beside other sources; as many as it has samples where it is not given, 1 for composed scenes.
+    #[serde(default)]
+    pub weight: Option<f64>,
+}
+
+/// Where samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataKind {
+    /// Scenes composed of openly licensed symbols, without end.
+    Symbolic,
+    /// Rows with the fields of HoliSafe-Bench and an `answer`.
+    Holisafe,
+    /// Conversations as LLaVA is trained from, with or without pictures and classes.
+    Llava,
+}
+
+/// A guard head to begin with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardRecipe {
+    /// Width inside the head, as a share of the language model's.
+    pub hidden_scale: f64,
+    /// What it looks at.
+    pub input: GuardInput,
+    /// Whether it looks at the state of a token of its own, as in the paper's v1.
+    pub meta_token: bool,
+    /// Share of values that are dropped between its layers while it is trained.
+    pub dropout: f64,
+}
+
+impl Default for GuardRecipe {
+    fn default() -> Self {
+        Self { hidden_scale: 0.5, input: GuardInput::HiddenStates, meta_token: false, dropout: 0.1 }
+    }
+}
+
+/// A type of saved weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SaveAs {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Half precision.
+    F16,
+    /// Half precision with single's range.
+    Bf16,
 }
 
 /// LoRA on the language model.
@@ -69,14 +152,18 @@ pub struct Phase {
     pub name: String,
     /// What is trained.
     pub stage: Stage,
-    /// Optimizer steps.
+    /// Optimizer steps; or give `epochs`.
+    #[serde(default)]
     pub steps: usize,
-    /// Scenes of one step.
+    /// How often all rows are seen; symbolic scenes, which have no end, do not count.
+    #[serde(default)]
+    pub epochs: Option<f64>,
+    /// Samples of one step: pictures with all their questions, or conversations.
     pub batch: usize,
-    /// Scenes of one forward pass; the step accumulates as many as it takes. Not for grounding.
+    /// Rows of one forward pass; the step accumulates as many as it takes. Not for grounding.
     #[serde(default = "one")]
     pub micro_batch: usize,
-    /// For grounding: scenes that are encoded once and drawn from in every step.
+    /// For grounding: pictures that are encoded once and drawn from in every step.
     #[serde(default = "one")]
     pub scenes: usize,
     /// Multiplies the learning rates in this phase.
@@ -97,8 +184,8 @@ pub struct Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// The projector, with the vision encoder's last blocks and the guard where the recipe trains them, learns
-    /// to write the names of things as word embeddings, without the language model.
+    /// The projector, with the vision encoder's last blocks where the recipe trains them, learns to write the
+    /// names of things as word embeddings, without the language model.
     Ground,
     /// The guard's loss alone; sequences end with the image, which makes a step several times cheaper.
     Guard,
@@ -113,10 +200,15 @@ impl Phase {
             && self.sets.as_ref().is_none_or(|sets| sets.iter().any(|own| own == set))
     }
 
-    /// What an answer counts in this phase of `recipe`.
-    pub fn weight_of(&self, recipe: &Recipe, combination: Combination) -> f64 {
+    /// What an answer counts in this phase of `recipe`; ordinary conversations, of no combination, count 1.
+    pub fn weight_of(&self, recipe: &Recipe, combination: Option<Combination>) -> f64 {
+        let Some(combination) = combination else { return 1.0 };
         self.weight.get(&combination).or(recipe.weight.get(&combination)).copied().unwrap_or(1.0)
     }
+}
+
+fn symbolic() -> Vec<DataRecipe> {
+    vec![DataRecipe { kind: DataKind::Symbolic, path: None, images: None, without: vec![], weight: None }]
 }
 
 fn one() -> usize {
@@ -151,6 +243,17 @@ impl Recipe {
         self.phase.iter().map(|p| p.steps).sum()
     }
 
+    /// Turns `epochs` into steps, for data that have so many samples.
+    pub(crate) fn count_steps(&mut self, samples: Option<usize>) -> Result<(), String> {
+        for phase in &mut self.phase {
+            if let Some(epochs) = phase.epochs.take() {
+                let samples = samples.ok_or("phase.epochs needs data that end: give phase.steps for symbolic scenes")?;
+                phase.steps = (epochs * samples as f64 / phase.batch as f64).ceil() as usize;
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), String> {
         let positive = |name: &str, ok: bool| if ok { Ok(()) } else { Err(format!("{name} must be above 0")) };
         let share = |name: &str, value: f64| match (0.0..=1.0).contains(&value) {
@@ -165,7 +268,24 @@ impl Recipe {
         }
         positive("clip_norm", self.clip_norm > 0.0)?;
         positive("checkpoint_every", self.checkpoint_every > 0)?;
-        positive("lora.rank", self.lora.rank > 0)?;
+        if self.learning_rate.contains_key("lora") != self.lora.is_some() {
+            return Err("learning_rate.lora and [lora] go together: give both or neither".to_owned());
+        }
+        if let Some(lora) = &self.lora {
+            positive("lora.rank", lora.rank > 0)?;
+            positive("lora.alpha", lora.alpha > 0.0 && lora.alpha.is_finite())?;
+        }
+        share("guard.dropout", self.guard.as_ref().map_or(0.0, |guard| guard.dropout))?;
+        positive("max_tokens", self.max_tokens != Some(0))?;
+        for data in &self.data {
+            positive("data.weight", data.weight.is_none_or(|weight| weight > 0.0 && weight.is_finite()))?;
+            if (data.kind == DataKind::Symbolic) == data.path.is_some() {
+                return Err("data.path names the file of rows, and symbolic scenes have none".to_owned());
+            }
+        }
+        if let Some(problem) = self.augment.as_ref().and_then(Augment::problem) {
+            return Err(problem.to_owned());
+        }
         for (set, rate) in &self.learning_rate {
             positive(&format!("learning_rate.{set}"), *rate > 0.0 && rate.is_finite())?;
         }
@@ -173,11 +293,18 @@ impl Recipe {
         for (combination, weight) in weights {
             positive(&format!("weight.{}", combination.as_str()), *weight > 0.0 && weight.is_finite())?;
         }
-        if self.learning_rate.contains_key("vision") != self.vision_from.is_some() {
-            return Err("learning_rate.vision and vision_from go together: give both or neither".to_owned());
+        if self.vision_from.is_some() && !self.learning_rate.contains_key("vision") {
+            return Err("vision_from says what of the encoder learns, which needs a learning_rate.vision".to_owned());
         }
         for phase in &self.phase {
             positive("phase.batch", phase.batch > 0)?;
+            if (phase.steps > 0) == phase.epochs.is_some() {
+                return Err("a phase has steps or epochs: give one of them".to_owned());
+            }
+            positive("phase.epochs", phase.epochs.is_none_or(|epochs| epochs > 0.0 && epochs.is_finite()))?;
+            if phase.stage == Stage::Ground && phase.trains(self, "guard") {
+                return Err("grounding does not train the guard: name the phase's sets without it".to_owned());
+            }
             positive("phase.micro_batch", phase.micro_batch > 0)?;
             positive("phase.scenes", phase.scenes > 0)?;
             positive("phase.rate", phase.rate > 0.0 && phase.rate.is_finite())?;
@@ -186,8 +313,8 @@ impl Recipe {
                 return Err(format!("phase.sets names {set}, which has no learning_rate"));
             }
         }
-        match self.learning_rate.is_empty() || self.phase.is_empty() {
-            true => Err("at least one learning_rate and one phase are needed".to_owned()),
+        match self.learning_rate.is_empty() || self.phase.is_empty() || self.data.is_empty() {
+            true => Err("at least one learning_rate, one phase and one source of data are needed".to_owned()),
             false => Ok(()),
         }
     }

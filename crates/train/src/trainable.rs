@@ -17,7 +17,7 @@ pub struct Trainable {
 
 impl Trainable {
     /// Finds the parameters of the named sets: `lora` is every adapter, any other name the module
-    /// field of that name without adapters. Of `vision`, the stem and the blocks before `vision_from`
+    /// field of that name without adapters; a Qwen encoder's merger is the `projector`. Of `vision`, the stem and the blocks before `vision_from`
     /// are left out. Two kinds of tensors belong to no set: the statistics of batch norms, which are no
     /// parameters, and depthwise kernels, a hundredth of the encoder, whose gradients Burn computes channel by
     /// channel.
@@ -36,10 +36,14 @@ impl Trainable {
             let belongs = |path: &str| match path.contains(".lora.") {
                 true => name == "lora",
                 false => {
+                    let path = match path.strip_prefix("vision.merger.") {
+                        Some(rest) => format!("projector.{rest}"),
+                        None => path.to_owned(),
+                    };
                     path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
                         && !path.contains(".running_")
                         && !path.ends_with("depthwise_conv.weight")
-                        && !vision_from.is_some_and(|first| before(path, first))
+                        && !vision_from.is_some_and(|first| before(&path, first))
                 }
             };
             let ids: Vec<ParamId> = paths.iter().filter(|(path, _)| belongs(path)).map(|(_, id)| *id).collect();

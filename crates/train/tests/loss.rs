@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Distribution, Tensor};
 use safevlm_core::RgbImage;
 use safevlm_nn::{CausalLm, ImageTokens, Sequences};
@@ -25,7 +27,7 @@ fn asked(before: &[u32], turns: &[(&[u32], &[u32], f32)], label: Option<usize>) 
         first_token: FIRST,
     };
     let turns = turns.iter().filter(|(_, answer, _)| !answer.is_empty()).map(turn).collect();
-    Example { stem: [before, &[IMAGE; TOKENS]].concat(), turns, label, image: RgbImage::new(1, 1) }
+    Example { stem: [before, &[IMAGE; TOKENS]].concat(), turns, label, images: vec![Arc::new(RgbImage::new(1, 1))] }
 }
 
 /// Answers and prompts of different lengths, one picture without a label, one asked about twice.
@@ -42,7 +44,8 @@ fn features(rows: usize, device: &Device) -> Tensor<3> {
 }
 
 fn losses(model: &SafeSmol, examples: &[Example], features: &Tensor<3>, device: &Device) -> Losses {
-    joint_loss(model, &Batch::new(examples, IMAGE, 0), ImageTokens::equal(features.clone()), device).unwrap()
+    let batch = Batch::new(examples, Some(IMAGE), 0);
+    joint_loss(model, &batch, &batch.sequences, Some(ImageTokens::equal(features.clone())), device).unwrap()
 }
 
 /// `-ln softmax(logits)[target]`
@@ -122,7 +125,8 @@ fn only_answer_tokens_are_predicted() {
     }
     // The padding behind a shorter row neither predicts nor is predicted.
     let batch = |pad| {
-        joint_loss(&model, &Batch::new(&examples(), IMAGE, pad), ImageTokens::equal(features.clone()), &device).unwrap()
+        let batch = Batch::new(&examples(), Some(IMAGE), pad);
+        joint_loss(&model, &batch, &batch.sequences, Some(ImageTokens::equal(features.clone())), &device).unwrap()
     };
     assert_eq!(scalar(&batch(0).language), scalar(&batch(123).language));
 }
@@ -148,7 +152,31 @@ fn losses_without_targets_are_none() {
 fn images_and_placeholders_must_be_equally_many() {
     let device = flex();
     let (model, features) = (model(1, &device), features(2, &device));
-    let batch = Batch::new(&examples()[..1], IMAGE, 0);
-    let error = joint_loss(&model, &batch, ImageTokens::equal(features), &device).unwrap_err();
+    let batch = Batch::new(&examples()[..1], Some(IMAGE), 0);
+    let features = Some(ImageTokens::equal(features));
+    let error = joint_loss(&model, &batch, &batch.sequences, features, &device).unwrap_err();
     assert!(error.to_string().contains("4 visual tokens but the images give 8"), "{error}");
+}
+
+#[test]
+fn text_and_images_share_a_batch() {
+    let device = flex();
+    let (model, features) = (model(2, &device), features(3, &device));
+    let all = examples();
+    let of_text = |question: &[u32], answer: &[u32]| {
+        let turn = Turn { question: question.to_vec(), answer: answer.to_vec(), weight: 1.0, first_token: 1.0 };
+        Example { stem: vec![], turns: vec![turn], label: None, images: vec![] }
+    };
+    let text = of_text(&[5, 6, 7], &[9, 10]);
+    let alone = Batch::new(std::slice::from_ref(&text), Some(IMAGE), 0);
+    let alone = joint_loss(&model, &alone, &alone.sequences, None, &device).unwrap();
+    assert!(alone.guard.is_none());
+    // Between the pictures' rows, so that pictures are not counted by rows.
+    let mixed = [&all[..1], &[text], &all[1..]].concat();
+    let (with, without) = (losses(&model, &mixed, &features, &device), losses(&model, &all, &features, &device));
+    assert!((scalar(&with.guard) - scalar(&without.guard)).abs() < 1e-5);
+    let weights = |examples: &[Example]| Batch::new(examples, Some(IMAGE), 0).weights.iter().sum::<f32>();
+    let (text, pictures) = (2.0, f64::from(weights(&all)));
+    let expected = (scalar(&alone.language) * text + scalar(&without.language) * pictures) / (text + pictures);
+    assert!((scalar(&with.language) - expected).abs() < 1e-4, "{} {expected}", scalar(&with.language));
 }

@@ -19,7 +19,8 @@ fn a_recipe_is_read_with_its_defaults() {
     let recipe = recipe(RECIPE, &[]).unwrap();
     assert_eq!((recipe.seed, recipe.steps(), recipe.checkpoint_every), (3, 6, 3));
     assert_eq!(recipe.learning_rate.len(), 3);
-    assert_eq!((recipe.lora.rank, recipe.lora.targets.len()), (2, 2));
+    let lora = recipe.lora.as_ref().unwrap();
+    assert_eq!((lora.rank, lora.targets.len()), (2, 2));
     let phase = &recipe.phase[0];
     assert_eq!((phase.stage, phase.micro_batch, phase.scenes, phase.rate), (Stage::Joint, 1, 1, 1.0));
     assert!(recipe.weight.is_empty());
@@ -46,7 +47,7 @@ fn overrides_reach_dotted_keys() {
     let recipe = recipe(&weighted, &overrides).unwrap();
     assert_eq!(recipe.learning_rate["lora"], 1e-4);
     assert_eq!(recipe.learning_rate["guard"], 1e-2);
-    assert_eq!((recipe.seed, recipe.lora.rank, recipe.weight[&Combination::Sss]), (9, 4, 3.0));
+    assert_eq!((recipe.seed, recipe.lora.as_ref().unwrap().rank, recipe.weight[&Combination::Sss]), (9, 4, 3.0));
     assert_eq!((recipe.output.as_path(), recipe.name.as_str()), (Path::new("runs/other"), "a b"));
 }
 
@@ -57,8 +58,9 @@ fn a_phase_has_sets_and_weights_of_its_own() {
     let phase = &recipe.phase[0];
     let trained = ["projector", "guard", "lora", "vision"].map(|set| phase.trains(&recipe, set));
     assert_eq!(trained, [false, false, true, false]);
-    let weights = [Combination::Sss, Combination::Usu, Combination::Uuu].map(|c| phase.weight_of(&recipe, c));
+    let weights = [Combination::Sss, Combination::Usu, Combination::Uuu].map(|c| phase.weight_of(&recipe, Some(c)));
     assert_eq!(weights, [3.0, 1.5, 1.0]);
+    assert_eq!(phase.weight_of(&recipe, None), 1.0);
     let every = support::recipe(RECIPE, &[]).unwrap();
     assert!(every.phase[0].trains(&every, "guard") && !every.phase[0].trains(&every, "vision"));
 }
@@ -90,8 +92,8 @@ fn unknown_and_missing_keys_are_named() {
 #[test]
 fn values_that_cannot_train_are_named() {
     for (given, reason) in [
-        ("phase=[]", "at least one learning_rate and one phase are needed"),
-        ("learning_rate={}", "at least one learning_rate and one phase are needed"),
+        ("phase=[]", "at least one learning_rate, one phase and one source of data are needed"),
+        ("data=[]", "at least one learning_rate, one phase and one source of data are needed"),
         ("seed=many", "expected u64 in `seed`"),
         ("clip_norm=0", "clip_norm must be above 0"),
         ("clip_norm=nan", "clip_norm must be above 0"),
@@ -117,11 +119,30 @@ fn values_that_cannot_train_are_named() {
     assert!(message(&of_phase, &[]).contains("weight.SSU must be above 0"));
     let unknown = format!("{RECIPE}\nsets = [\"lora\", \"vision\"]");
     assert!(message(&unknown, &[]).contains("phase.sets names vision, which has no learning_rate"));
-    let together = "learning_rate.vision and vision_from go together";
-    assert!(message(&format!("vision_from = 1\n{RECIPE}"), &[]).contains(together));
+    assert!(message(&format!("vision_from = 1\n{RECIPE}"), &[]).contains("needs a learning_rate.vision"));
     let vision = RECIPE.replace("guard = 1e-2", "guard = 1e-2\nvision = 1e-2");
-    assert!(message(&vision, &[]).contains(together));
+    assert_eq!(recipe(&vision, &[]).unwrap().vision_from, None);
     assert_eq!(recipe(&format!("vision_from = 1\n{vision}"), &[]).unwrap().vision_from, Some(1));
+    let lora = RECIPE.replace("lora = 1e-2\n", "");
+    assert!(message(&lora, &[]).contains("learning_rate.lora and [lora] go together"));
+    for (line, reason) in [
+        ("epochs = 2.0", "steps or epochs: give one"),
+        ("epochs = 0.0", "steps or epochs: give one"),
+    ] {
+        assert!(message(&format!("{RECIPE}{line}"), &[]).contains(reason), "{line}");
+    }
+    let ground = RECIPE.replace("\"joint\"\nsteps", "\"ground\"\nsteps");
+    assert!(message(&ground, &[]).contains("grounding does not train the guard"));
+    for (lines, reason) in [
+        ("max_tokens = 0", "max_tokens must be above 0"),
+        ("augment = { crop = 0.9 }", "augment.crop must be from 0 to 0.5"),
+        ("data = [{ kind = \"llava\" }]", "data.path names the file of rows"),
+        ("data = [{ kind = \"symbolic\", path = \"x\" }]", "data.path names the file of rows"),
+        ("data = [{ kind = \"symbolic\", weight = 0.0 }]", "data.weight must be above 0"),
+        ("guard = { inptu = \"projector\" }", "unknown field `inptu`"),
+    ] {
+        assert!(message(&format!("{lines}\n{RECIPE}"), &[]).contains(reason), "{lines}");
+    }
     let weighted = RECIPE.replace("[lora]", "[weight]\nUSU = 0.0\n\n[lora]");
     assert!(message(&weighted, &[]).contains("weight.USU must be above 0"));
 }

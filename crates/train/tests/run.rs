@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use safevlm_core::DeviceSpec;
-use safevlm_data::{DataError, PictureSets, Scene, Split};
-use safevlm_train::{Recipe, Scenes, Summary, TrainError, run_on};
-use safevlm_weights::{PeftAdapter, SafetensorsDir, TensorSource};
+use safevlm_data::{PictureSets, Split};
+use safevlm_train::{Mix, Recipe, Sample, Source, Summary, Symbolic, TrainError, run_on};
+use safevlm_weights::{ADAPTER_FILE, PeftAdapter, SafetensorsDir, TensorSource};
 use serde_json::Value;
 use support::{RECIPE, recipe, write_model};
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ const STAGES: &str = r#"
 [[phase]]
 name = "ground"
 stage = "ground"
+sets = ["projector", "vision"]
 scenes = 3
 steps = 1
 batch = 2
@@ -40,19 +41,29 @@ batch = 2
 /// but for the depthwise kernel.
 const VISION: usize = 4 * 3 - 1;
 
-/// Scenes that cannot be had from a number on, as if the run were killed there.
-struct Until<'a> {
-    sets: &'a PictureSets,
-    end: u64,
+/// Stand-in scenes that cannot be had from a number on, as if the run were killed there.
+struct Until {
+    scenes: Symbolic,
+    end: usize,
 }
 
-impl Scenes for Until<'_> {
-    fn scene(&self, seed: u64) -> Result<Scene, DataError> {
-        match seed & 0xffff_ffff < self.end {
-            true => self.sets.scene(seed),
-            false => Err(DataError::NoPicture { split: "train", symbol: "killed".to_owned() }),
+impl Source for Until {
+    fn count(&self) -> Option<usize> {
+        None
+    }
+
+    fn sample(&self, number: usize) -> Result<Sample, TrainError> {
+        match number < self.end {
+            true => self.scenes.sample(number),
+            false => Err(TrainError::Sample { id: format!("{number}"), reason: "killed".to_owned() }),
         }
     }
+}
+
+/// The scenes before `end`.
+fn until(end: usize) -> Mix {
+    let scenes = Symbolic::new(PictureSets::stand_in(Split::Train), 3);
+    Mix::new(vec![(Box::new(Until { scenes, end }), None)], 3)
 }
 
 fn recipe_in(root: &Path, output: &str, text: &str) -> Recipe {
@@ -61,8 +72,14 @@ fn recipe_in(root: &Path, output: &str, text: &str) -> Recipe {
     recipe(text, &overrides.each_ref().map(String::as_str)).unwrap()
 }
 
-fn train(recipe: &Recipe, sets: &dyn Scenes) -> Result<Summary, TrainError> {
-    run_on(recipe, sets, &DeviceSpec::Flex, false)
+fn train(recipe: &Recipe, data: &Mix) -> Result<Summary, TrainError> {
+    run_on(recipe, data, &DeviceSpec::Flex, false)
+}
+
+fn without_lora(recipe: &str) -> String {
+    let (before, lora) = recipe.split_once("[lora]").unwrap();
+    let (_, phases) = lora.split_once("[[phase]]").unwrap();
+    format!("{before}[[phase]]{phases}")
 }
 
 /// The log's lines.
@@ -80,18 +97,18 @@ fn checkpoints(recipe: &Recipe) -> Vec<String> {
 fn runs_learn_and_can_be_killed() {
     let root = TempDir::new().unwrap();
     write_model(&root.path().join("base"));
-    let sets = PictureSets::stand_in(Split::Train);
-    learns(root.path(), &sets);
-    resumes(root.path(), &sets);
+    learns(root.path(), &until(usize::MAX));
+    resumes(root.path(), &until(usize::MAX));
 }
 
-fn learns(root: &Path, sets: &PictureSets) {
+fn learns(root: &Path, data: &Mix) {
     let text = RECIPE
         .replace("lora = 1e-2", "language_model = 3e-2")
         .replace("checkpoint_every = 3", "checkpoint_every = 100");
+    let text = without_lora(&text);
     let recipe = recipe_in(root, "learns", &text);
-    let summary = train(&recipe, sets).unwrap();
-    assert_eq!((summary.steps, summary.scenes), (6, 12));
+    let summary = train(&recipe, data).unwrap();
+    assert_eq!((summary.steps, summary.samples), (6, 12));
     let lines = log(&recipe);
     assert_eq!(lines.len(), 6);
     let language: Vec<f64> = lines.iter().map(|line| line["language"].as_f64().unwrap()).collect();
@@ -103,41 +120,42 @@ fn learns(root: &Path, sets: &PictureSets) {
         assert!((line["loss"].as_f64().unwrap() - sum).abs() < 1e-3, "{line}");
     }
     // The language model's own weights are exported under the checkpoint's names.
-    let trained = SafetensorsDir::open(&summary.weights).unwrap().names();
-    assert!(trained.iter().any(|name| name == "language_model.model.embed_tokens.weight"), "{trained:?}");
-    assert!(!trained.iter().any(|name| name.starts_with("vision_tower")), "{trained:?}");
+    let trained = SafetensorsDir::open(&summary.adapter.join(ADAPTER_FILE)).unwrap().names();
+    let embeddings = "base_model.model.model.language_model.embed_tokens.weight";
+    assert!(trained.iter().any(|name| name == embeddings), "{trained:?}");
+    assert!(!trained.iter().any(|name| name.contains("vision_tower")), "{trained:?}");
 }
 
-fn resumes(root: &Path, sets: &PictureSets) {
+fn resumes(root: &Path, data: &Mix) {
     let joint = RECIPE.find("[[phase]]").unwrap();
     let text = format!("vision_from = 1\n{}{STAGES}", &RECIPE[..joint]);
     let text = text.replace("guard = 1e-2", "guard = 1e-2\nvision = 1e-3");
     let whole = recipe_in(root, "whole", &text);
-    let summary = train(&whole, sets).unwrap();
-    assert_eq!((summary.steps, summary.scenes), (6, 3 + 5 * 2));
+    let summary = train(&whole, data).unwrap();
+    assert_eq!((summary.steps, summary.samples), (6, 3 + 5 * 2));
     let phases: Vec<_> = log(&whole).iter().map(|line| line["phase"].as_str().unwrap().to_owned()).collect();
     assert_eq!(phases, ["ground", "guard", "joint", "joint", "joint", "joint"]);
 
     // Killed in step 5: steps 1 to 3 are kept, step 4 is lost.
     let killed = recipe_in(root, "killed", &text);
-    let error = train(&killed, &Until { sets, end: 9 }).unwrap_err();
+    let error = train(&killed, &until(9)).unwrap_err();
     assert!(error.to_string().contains("killed"), "{error}");
     assert_eq!(checkpoints(&killed), ["checkpoint-000003"]);
-    assert!(!killed.output.join("trained.safetensors").exists());
-    let summary = train(&killed, sets).unwrap();
-    assert_eq!((summary.steps, summary.scenes), (6, 3 * 2));
+    assert!(!killed.output.join("adapter").exists());
+    let summary = train(&killed, data).unwrap();
+    assert_eq!((summary.steps, summary.samples), (6, 3 * 2));
     let steps: Vec<_> = log(&killed).iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [1, 2, 3, 4, 4, 5, 6]);
     let loss = |recipe: &Recipe| log(recipe).iter().map(|line| line["loss"].as_f64().unwrap()).next_back().unwrap();
     assert_eq!(loss(&killed), loss(&whole));
 
     // The same weights to the last bit, of the trained sets only.
-    let bytes = |recipe: &Recipe| fs::read(recipe.output.join("trained.safetensors")).unwrap();
+    let bytes = |recipe: &Recipe| fs::read(recipe.output.join("adapter/adapter_model.safetensors")).unwrap();
     assert_eq!(bytes(&killed), bytes(&whole), "a resumed run ends elsewhere");
-    let exported = SafetensorsDir::open(&whole.output.join("trained.safetensors")).unwrap().names();
+    let exported = SafetensorsDir::open(&whole.output.join("adapter/adapter_model.safetensors")).unwrap().names();
     let adapters = exported.iter().filter(|name| name.contains(".lora_")).count();
     assert_eq!((exported.len(), adapters), (4 + 4 + 2 * 2 * 2 + VISION, 2 * 2 * 2), "{exported:?}");
-    assert!(exported.iter().any(|name| name == "language_model.model.layers.1.mlp.down_proj.lora_B.weight"));
+    assert!(exported.iter().any(|name| name.ends_with("language_model.layers.1.mlp.down_proj.lora_B.weight")));
 
     overlays(root, &whole);
 
@@ -145,11 +163,11 @@ fn resumes(root: &Path, sets: &PictureSets) {
     // checkpoint is named.
     assert_eq!(checkpoints(&killed), ["checkpoint-000006"]);
     let before = bytes(&killed);
-    assert_eq!(train(&killed, &Until { sets, end: 0 }).unwrap().scenes, 0);
+    assert_eq!(train(&killed, &until(0)).unwrap().samples, 0);
     assert_eq!(bytes(&killed), before);
     let mut other = killed.clone();
     other.seed += 1;
-    let error = train(&other, sets).unwrap_err();
+    let error = train(&other, data).unwrap_err();
     assert!(
         matches!(error, TrainError::OtherRecipe { .. }) && error.to_string().contains("checkpoint-000006"),
         "{error}"
@@ -158,7 +176,7 @@ fn resumes(root: &Path, sets: &PictureSets) {
         let path = killed.output.join("checkpoint-000006").join(file);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        let error = train(&killed, sets).unwrap_err();
+        let error = train(&killed, data).unwrap_err();
         assert!(matches!(error, TrainError::Checkpoint { .. }), "{file}: {error}");
         assert!(error.to_string().contains("remove it to begin again"), "{file}: {error}");
         fs::write(&path, whole).unwrap();
@@ -170,9 +188,8 @@ fn resumes(root: &Path, sets: &PictureSets) {
 fn overlays(root: &Path, recipe: &Recipe) {
     let read = |source: &dyn TensorSource, name: &str| source.read_f32(name).unwrap();
     let base = SafetensorsDir::open(&root.join("base")).unwrap();
-    let exported = SafetensorsDir::open(&recipe.output.join("trained.safetensors")).unwrap();
     let trained = SafetensorsDir::open(&recipe.output.join("checkpoint-000006/trained.safetensors")).unwrap();
-    let adapter = PeftAdapter::scaled(exported);
+    let adapter = PeftAdapter::open(&recipe.output.join("adapter")).unwrap();
     let merged = adapter.merge(&base).unwrap();
     let mut learned = 0;
     for name in base.names().iter().filter(|name| name.starts_with("vision_tower.")) {

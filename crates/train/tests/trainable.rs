@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -24,11 +25,11 @@ fn gradients(model: &SafeSmol, device: &Device) -> GradientsParams {
         stem: [&[1, 2][..], &[IMAGE; TOKENS]].concat(),
         turns: vec![Turn { question: vec![3], answer: vec![4, 5], weight: 1.0, first_token: 1.0 }],
         label: Some(label),
-        image: RgbImage::new(1, 1),
+        images: vec![Arc::new(RgbImage::new(1, 1))],
     };
-    let batch = Batch::new(&[example(0), example(7)], IMAGE, 0);
+    let batch = Batch::new(&[example(0), example(7)], Some(IMAGE), 0);
     let pixels = Tensor::random([2, 3, 16, 16], Distribution::Uniform(-1.0, 1.0), device);
-    let losses = joint_loss(model, &batch, model.vision.encode(pixels), device).unwrap();
+    let losses = joint_loss(model, &batch, &batch.sequences, Some(model.vision.encode(pixels)), device).unwrap();
     GradientsParams::from_grads(losses.joint(1.0).unwrap().backward(), model)
 }
 

@@ -32,6 +32,7 @@ mod llama_layout;
 mod load;
 mod manifest;
 mod memory;
+mod merge;
 mod peft;
 mod positioned;
 mod progress;
@@ -60,6 +61,7 @@ pub use load::{
 };
 pub use manifest::FileRecord;
 pub use memory::{MemoryEstimate, available_memory};
+pub use merge::merge_adapter;
 pub use peft::{LoraConfig, Merged, PeftAdapter};
 pub use pytorch::StateDict;
 pub use quantize::Quantization;

@@ -7,7 +7,7 @@ use safevlm_core::fields::Fields;
 use safevlm_core::{Conversation, RgbImage};
 use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, TokenGrid, image_settings, read_json};
 use safevlm_gemma::{Gemma, GemmaProjector};
-use safevlm_nn::{Padding, Sequences};
+use safevlm_nn::Sequences;
 use safevlm_siglip::{SiglipProcessor, SiglipVision};
 use safevlm_text::{ChatTemplate, PublishedTemplate, TextTokenizer};
 use safevlm_weights::{Allow, KeyMap};
@@ -109,11 +109,14 @@ impl Family for Processor {
         Some(self.image_token)
     }
 
+    fn render(&self, conversation: &Conversation) -> Result<String, FamilyError> {
+        Ok(self.template.render(conversation, START_OF_IMAGE, &self.tokenizer)?)
+    }
+
     /// Images become text before the tokenizer sees them, since it joins the line ends around them with
     /// those of the conversation.
-    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
-        let text = self.template.render(conversation, START_OF_IMAGE, &self.tokenizer)?;
-        let ids = self.tokenizer.encode_prompt(&text.replace(START_OF_IMAGE, &self.full_image_sequence))?;
+    fn encode(&self, prompt: &str, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
+        let ids = self.tokenizer.encode_prompt(&prompt.replace(START_OF_IMAGE, &self.full_image_sequence))?;
         let (images, found) = (sizes.len(), ids.iter().filter(|id| **id == self.image_token).count());
         if found != images * self.tokens_per_image {
             return Err(FamilyError::Placeholders { placeholders: found / self.tokens_per_image, images });
@@ -127,13 +130,12 @@ impl Family for Processor {
 
     fn inputs(
         &self,
-        rows: Vec<Vec<u32>>,
-        padding: Padding,
+        sequences: Sequences,
         images: &[&RgbImage],
         device: &Device,
     ) -> Result<Inputs<Self>, FamilyError> {
         let pixels = (!images.is_empty()).then(|| self.images.pixels(images, device)).transpose()?;
-        Ok(Inputs { sequences: Sequences::new(rows, Some(self.image_token), 0, padding), pixels })
+        Ok(Inputs { sequences, pixels })
     }
 }
 

@@ -117,7 +117,7 @@ fn a_folder_without_image_settings_has_gemmas_own() {
     let pixels = |folder: &Path| {
         let processor = open(folder).unwrap();
         let picture = RgbImage::from_fn(40, 21, |x, y| [x as u8 * 6, y as u8 * 12, 99].into());
-        let inputs = processor.inputs(vec![vec![2]], safevlm_nn::Padding::Left, &[&picture], &device).unwrap();
+        let inputs = processor.inputs_of(vec![vec![2]], safevlm_nn::Padding::Left, &[&picture], &device).unwrap();
         inputs.pixels.unwrap().into_data().try_into_vec::<f32>().unwrap()
     };
     assert_eq!(pixels(dir.path()), pixels(&golden("projector")));

@@ -8,7 +8,7 @@ use safevlm_clip::{ClipProcessor, ClipVision};
 use safevlm_core::Conversation;
 use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, TokenGrid, expand, image_settings};
 use safevlm_llama::Llama;
-use safevlm_nn::{MlpProjector, Padding, Sequences};
+use safevlm_nn::{MlpProjector, Sequences};
 use safevlm_text::{ChatTemplate, PublishedTemplate, TextTokenizer};
 use safevlm_weights::{Allow, KeyMap};
 use serde_json::Value;
@@ -36,16 +36,16 @@ pub struct Processor {
 
 impl Processor {
     /// Token ids of a prompt, with one [`IMAGE_TOKEN`] for each picture.
-    fn encode(&self, prompt: &str) -> Result<Vec<u32>, FamilyError> {
+    fn tokens(&self, prompt: &str) -> Result<Vec<u32>, FamilyError> {
         match self.layout {
             Layout::Transformers => Ok(self.tokenizer.encode_prompt(prompt)?),
-            Layout::Original => self.encode_pieces(prompt),
+            Layout::Original => self.pieces(prompt),
         }
     }
 
     /// As `tokenizer_image_token` of the original code: each piece of the text is a text of its own to the
     /// tokenizer, which puts a space before it, and `<s>`, which is kept once.
-    fn encode_pieces(&self, prompt: &str) -> Result<Vec<u32>, FamilyError> {
+    fn pieces(&self, prompt: &str) -> Result<Vec<u32>, FamilyError> {
         let mut ids = Vec::new();
         let mut begin = None;
         for (nth, piece) in prompt.split(IMAGE_TOKEN).enumerate() {
@@ -134,10 +134,13 @@ impl Family for Processor {
         Some(self.image_token)
     }
 
-    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
-        let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
+    fn render(&self, conversation: &Conversation) -> Result<String, FamilyError> {
+        Ok(self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?)
+    }
+
+    fn encode(&self, prompt: &str, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let counts = vec![self.tokens_per_image; sizes.len()];
-        expand(self.encode(&text)?, self.image_token, &counts)
+        expand(self.tokens(prompt)?, self.image_token, &counts)
     }
 
     fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
@@ -146,12 +149,11 @@ impl Family for Processor {
 
     fn inputs(
         &self,
-        rows: Vec<Vec<u32>>,
-        padding: Padding,
+        sequences: Sequences,
         images: &[&RgbImage],
         device: &Device,
     ) -> Result<Inputs<Self>, FamilyError> {
         let pixels = (!images.is_empty()).then(|| self.pixels.pixels(images, device)).transpose()?;
-        Ok(Inputs { sequences: Sequences::new(rows, Some(self.image_token), 0, padding), pixels })
+        Ok(Inputs { sequences, pixels })
     }
 }

@@ -160,7 +160,7 @@ fn an_encoder_that_stays_elsewhere_is_missed() {
 fn the_original_layout_pads_to_squares() {
     let wide = RgbImage::from_fn(40, 10, |x, _| image::Rgb([(x * 6) as u8, 0, 0]));
     let pixels = |dir: &Path| {
-        let inputs = open(dir).unwrap().inputs(vec![], Padding::Left, &[&wide], &device()).unwrap();
+        let inputs = open(dir).unwrap().inputs_of(vec![], Padding::Left, &[&wide], &device()).unwrap();
         let pixels = inputs.pixels.unwrap();
         assert_eq!(pixels.dims(), [1, 3, 42, 42]);
         pixels.into_data().try_into_vec::<f32>().unwrap()

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use safevlm_core::fields::{FieldError, Fields};
 use safevlm_core::{Conversation, RgbImage, View};
 use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, Published, TokenGrid, expand, image_settings};
-use safevlm_nn::{NoProjector, Padding, PatchGrid, Sequences};
+use safevlm_nn::{NoProjector, PatchGrid, Sequences};
 use safevlm_qwen::{Qwen, image_positions};
 use safevlm_qwen_vision::{PixelRange, QwenImageError, QwenImageProcessor, QwenVision, QwenVisionConfig};
 use safevlm_text::{ChatTemplate, PublishedTemplate, TextTokenizer};
@@ -109,11 +109,14 @@ impl Family for Processor {
         Some(self.image_token)
     }
 
-    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
+    fn render(&self, conversation: &Conversation) -> Result<String, FamilyError> {
+        Ok(self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?)
+    }
+
+    fn encode(&self, prompt: &str, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let grids = self.grids(sizes)?;
         let counts: Vec<usize> = grids.iter().map(|grid| grid.merged(self.merge()).patches()).collect();
-        let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
-        expand(self.tokenizer.encode_prompt(&text)?, self.image_token, &counts)
+        expand(self.tokenizer.encode_prompt(prompt)?, self.image_token, &counts)
     }
 
     fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
@@ -124,12 +127,10 @@ impl Family for Processor {
 
     fn inputs(
         &self,
-        rows: Vec<Vec<u32>>,
-        padding: Padding,
+        sequences: Sequences,
         images: &[&RgbImage],
         device: &Device,
     ) -> Result<Inputs<Self>, FamilyError> {
-        let sequences = Sequences::new(rows, Some(self.image_token), 0, padding);
         // Before any pixel is touched: rows and images that do not belong together are found by their sizes.
         let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.dimensions()).collect();
         let grids = self.grids(&sizes)?;

@@ -72,7 +72,7 @@ fn lines_are_refused_before_they_are_scaled() {
         assert!(matches!(error, FamilyError::Images(_)), "{error:?}");
         let message = error.to_string();
         assert!(message.contains("more than 200 times") && message.contains("crop"), "{message}");
-        let error = family.inputs(vec![vec![1]], Padding::Left, &[&line], &device).err().unwrap();
+        let error = family.inputs_of(vec![vec![1]], Padding::Left, &[&line], &device).err().unwrap();
         assert!(error.to_string().contains("more than 200 times"), "{error}");
     }
 }
@@ -82,7 +82,7 @@ fn rows_and_images_that_do_not_belong_together_are_refused() {
     let (family, device) = (open("tiny"), flex());
     let (small, large) = (image(16, 16), image(48, 40));
     let inputs = |rows: &[&Vec<u32>], images: &[&RgbImage]| {
-        family.inputs(rows.iter().map(|row| (*row).clone()).collect(), Padding::Right, images, &device)
+        family.inputs_of(rows.iter().map(|row| (*row).clone()).collect(), Padding::Right, images, &device)
     };
     let text = family.prompt(&ask(&[])).unwrap();
     let one = family.prompt(&ask(std::slice::from_ref(&small))).unwrap();
@@ -113,11 +113,11 @@ fn positions_count_rows_and_columns_of_every_row_of_a_batch() {
     let rows = [ask(&[small.clone(), large.clone()]), ask(&[]), ask(std::slice::from_ref(&large))];
     let rows: Vec<Vec<u32>> = rows.iter().map(|row| family.prompt(row).unwrap()).collect();
     let at = |sequences: &safevlm_nn::Sequences| sequences.positions(0, sequences.tokens());
-    let together = family.inputs(rows.clone(), Padding::Left, &[&small, &large, &large], &device).unwrap().sequences;
+    let together = family.inputs_of(rows.clone(), Padding::Left, &[&small, &large, &large], &device).unwrap().sequences;
     let all: Positions = at(&together);
     for (nth, (row, images)) in rows.into_iter().zip([vec![&*small, &*large], vec![], vec![&*large]]).enumerate() {
         let tokens = row.len();
-        let alone = at(&family.inputs(vec![row], Padding::Left, &images, &device).unwrap().sequences);
+        let alone = at(&family.inputs_of(vec![row], Padding::Left, &images, &device).unwrap().sequences);
         for axis in 0..3 {
             assert_eq!(&all.row(axis, nth)[together.tokens() - tokens..], alone.row(axis, 0), "row {nth}, axis {axis}");
         }

@@ -16,6 +16,8 @@ pub enum SafeSmolError {
     Weights(#[from] WeightsError),
     #[error("{path}: cannot be written ({source}): free disk space, or set SAFEVLM_HOME to another folder")]
     Write { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the adapter in this build cannot be used ({0}): build it from a clean checkout")]
+    Adapter(String),
     #[error(transparent)]
     Device(#[from] safevlm_core::DeviceError),
 }

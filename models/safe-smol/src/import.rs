@@ -9,7 +9,7 @@ use safevlm_core::DeviceSpec;
 use safevlm_core::taxonomy::CLASSES;
 use safevlm_efficientnet::EfficientNetConfig;
 use safevlm_weights::{
-    Fetcher, FileRecord, LlamaGguf, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SaveDtype, Source,
+    Fetcher, FileRecord, LlamaGguf, LoraConfig, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SaveDtype, Source,
     StagedFolder, StateDict, Storage, TensorSource, Tensors, collect_module, save_tensors_mixed, tokenizer_files,
 };
 use serde_json::{Value, json};
@@ -19,9 +19,11 @@ use crate::keys::checkpoint_name;
 use crate::processor::IMAGE_TOKEN;
 use crate::trained::Parts;
 
-/// The trained part: projector, guard, the language model's adapters and what a recipe trains of the vision
-/// encoder, in half precision.
-pub const TRAINED: &[u8] = include_bytes!("../weights/safe-smol.safetensors");
+/// The trained part, an adapter in PEFT's format as `safevlm train` writes it: projector, guard, the language model's
+/// adapters and what a recipe trains of the vision encoder, in half precision.
+const TRAINED: &[u8] = include_bytes!("../weights/adapter_model.safetensors");
+/// Its configuration.
+const TRAINED_CONFIG: &str = include_str!("../weights/adapter_config.json");
 
 /// SmolLM2's own template without its default system prompt: the picture comes first, so that its
 /// verdict never depends on the text, and every picture costs 20 tokens less.
@@ -76,7 +78,7 @@ pub fn import(flavour: Flavour, fetcher: &Fetcher, progress: bool) -> Result<Pat
     let trained = staged.path().join("trained.safetensors");
     if flavour == Flavour::Trained {
         std::fs::write(&trained, TRAINED).map_err(|source| SafeSmolError::Write { path: trained.clone(), source })?;
-        sources.insert("weights/safe-smol.safetensors".to_owned(), FileRecord::of(&trained)?);
+        sources.insert("weights/adapter_model.safetensors".to_owned(), FileRecord::of(&trained)?);
     }
     let manifest = ModelManifest::read(&target).ok().flatten();
     if manifest.is_some_and(|m| m.sources == sources && m.is_complete(&target)) {
@@ -92,8 +94,9 @@ pub fn import(flavour: Flavour, fetcher: &Fetcher, progress: bool) -> Result<Pat
     match flavour {
         Flavour::Base => write_weights(&weights, &parts, progress)?,
         Flavour::Trained => {
-            // The export of a training run has its scale in `lora_B`.
-            let adapter = PeftAdapter::scaled(SafetensorsDir::open(&trained)?);
+            let config = serde_json::from_str(TRAINED_CONFIG).map_err(|error| error.to_string());
+            let config = config.and_then(|config| LoraConfig::from_json(&config)).map_err(SafeSmolError::Adapter)?;
+            let adapter = PeftAdapter::new(SafetensorsDir::open(&trained)?, config);
             write_weights(&weights, &adapter.merge(&parts)?, progress)?;
             std::fs::remove_file(&trained).map_err(|source| SafeSmolError::Write { path: trained, source })?;
         }

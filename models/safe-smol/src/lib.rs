@@ -11,7 +11,7 @@ mod trained;
 
 pub use config::SafeSmolConfig;
 pub use error::SafeSmolError;
-pub use import::{Flavour, TRAINED, import, language_model_file};
+pub use import::{Flavour, import, language_model_file};
 pub use keys::{checkpoint_name, key_map};
 pub use model::SafeSmol;
 pub use processor::{IMAGE_TOKEN, Processor};

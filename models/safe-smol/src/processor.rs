@@ -9,7 +9,7 @@ use safevlm_core::conversation::Conversation;
 use safevlm_efficientnet::{EfficientNet, Framing, Preprocess};
 use safevlm_family::{Family, FamilyError, GuardConfig, Inputs, TokenGrid, expand};
 use safevlm_llama::Llama;
-use safevlm_nn::{MlpProjector, Padding, Sequences};
+use safevlm_nn::{MlpProjector, Sequences};
 use safevlm_text::{ChatTemplate, TextTokenizer};
 use safevlm_weights::KeyMap;
 use serde_json::Value;
@@ -20,9 +20,6 @@ use crate::model::SafeSmol;
 
 /// Stands for a picture in the prompt; one of them for each of its visual tokens.
 pub const IMAGE_TOKEN: &str = "<image>";
-
-/// Ends every turn of ChatML.
-const END_OF_TURN: &str = "<|im_end|>";
 
 /// Makes the model's inputs.
 #[derive(Debug)]
@@ -50,17 +47,6 @@ impl Processor {
     /// If an image has no pixels.
     pub fn pixels(&self, images: &[&RgbImage], device: &Device) -> Result<Tensor<4>, FamilyError> {
         Ok(self.preprocess.batch(images, device)?)
-    }
-
-    /// Token ids of an answer as the model should give it, with the end of its turn.
-    ///
-    /// # Errors
-    ///
-    /// If the tokenizer refuses the text, or has no end-of-turn token.
-    pub fn answer(&self, text: &str) -> Result<Vec<u32>, FamilyError> {
-        let mut ids = self.tokenizer.encode(&self.tokenizer.neutralise(text))?;
-        ids.push(self.tokenizer.id(END_OF_TURN).ok_or(FamilyError::Token { token: END_OF_TURN })?);
-        Ok(ids)
     }
 }
 
@@ -119,10 +105,13 @@ impl Family for Processor {
         Some(self.image_token)
     }
 
-    fn prompt_for(&self, conversation: &Conversation, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
-        let text = self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?;
+    fn render(&self, conversation: &Conversation) -> Result<String, FamilyError> {
+        Ok(self.template.render(conversation, IMAGE_TOKEN, &self.tokenizer)?)
+    }
+
+    fn encode(&self, prompt: &str, sizes: &[(u32, u32)]) -> Result<Vec<u32>, FamilyError> {
         let counts = vec![self.tokens_per_image; sizes.len()];
-        expand(self.tokenizer.encode(&text)?, self.image_token, &counts)
+        expand(self.tokenizer.encode(prompt)?, self.image_token, &counts)
     }
 
     fn token_grid(&self, size: (u32, u32)) -> Result<Option<TokenGrid>, FamilyError> {
@@ -132,12 +121,11 @@ impl Family for Processor {
 
     fn inputs(
         &self,
-        rows: Vec<Vec<u32>>,
-        padding: Padding,
+        sequences: Sequences,
         images: &[&RgbImage],
         device: &Device,
     ) -> Result<Inputs<Self>, FamilyError> {
         let pixels = (!images.is_empty()).then(|| self.pixels(images, device)).transpose()?;
-        Ok(Inputs { sequences: Sequences::new(rows, Some(self.image_token), 0, padding), pixels })
+        Ok(Inputs { sequences, pixels })
     }
 }

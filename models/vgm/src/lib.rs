@@ -5,5 +5,5 @@ mod keys;
 mod model;
 
 pub use config::{VgmConfig, VgmConfigError};
-pub use keys::key_rules;
+pub use keys::{checkpoint_name, key_rules};
 pub use model::Vgm;

@@ -47,6 +47,12 @@ impl VgmConfig {
 }
 
 impl Vgm {
+    /// The same head with another share of values that are dropped between its layers while it is trained.
+    pub fn with_dropout(mut self, share: f64) -> Self {
+        self.dropout = DropoutConfig::new(share).init();
+        self
+    }
+
     /// Logits of pooled states, in f32.
     ///
     /// # Shapes

@@ -15,6 +15,7 @@ A run that was stopped goes on from its last checkpoint when the same command is
 
 Examples:
   safevlm train recipes/safe-smol.toml
+  safevlm train recipes/safe-llava-7b.toml --dry-run
   safevlm train recipes/safe-smol.toml seed=2 learning_rate.lora=1e-4 output=runs/second";
 
 /// Train a model as a recipe says.
@@ -26,6 +27,9 @@ pub(crate) struct TrainArgs {
     /// Settings that replace the recipe's; keys may have dots.
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    /// Check the recipe, its base and its data, say what would be trained, and end.
+    #[arg(long)]
+    dry_run: bool,
     /// auto, flex (the CPU), wgpu[:N], vulkan[:N], metal[:N] or cuda[:N].
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
@@ -33,6 +37,10 @@ pub(crate) struct TrainArgs {
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let recipe = Recipe::read(&args.recipe, &args.settings)?;
+    if args.dry_run {
+        let plan = safevlm_train::plan(&recipe)?;
+        return writeln!(anstream::stdout(), "{plan}").map_err(CliError::Output);
+    }
     let summary = safevlm_train::run(&recipe, &args.device, stderr_is_terminal())?;
-    writeln!(anstream::stdout(), "{}", summary.weights.display()).map_err(CliError::Output)
+    writeln!(anstream::stdout(), "{}", summary.adapter.display()).map_err(CliError::Output)
 }

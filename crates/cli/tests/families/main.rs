@@ -5,6 +5,7 @@ mod added;
 mod damaged;
 mod heatmap;
 mod out;
+mod trained;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -27,7 +27,7 @@ impl SafeVlm {
         let grid = grid.ok_or_else(|| no_map("its visual tokens lie in no grid"))?;
 
         let row = guard_prompt(&loaded.family, image)?;
-        let inputs = loaded.family.inputs(vec![row], Padding::Right, &[image], &self.device)?;
+        let inputs = loaded.family.inputs_of(vec![row], Padding::Right, &[image], &self.device)?;
         let pixels = inputs.pixels.ok_or_else(|| no_map("it sees no images"))?;
         let visual = loaded.model.visual_tokens(pixels, &self.device);
         let output = loaded.model.forward(&inputs.sequences, Some(visual.clone()), None, &self.device)?;

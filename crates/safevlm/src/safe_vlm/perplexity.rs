@@ -69,7 +69,7 @@ impl SafeVlm {
 
     /// The sum of the negative logarithms of the probabilities of all ids but the first.
     fn surprise<F: Family>(&self, loaded: &Loaded<F>, ids: &[u32]) -> Result<f64, Error> {
-        let inputs = loaded.family.inputs(vec![ids.to_vec()], Padding::Right, &[], &self.device)?;
+        let inputs = loaded.family.inputs_of(vec![ids.to_vec()], Padding::Right, &[], &self.device)?;
         let hidden = prefill(loaded, &inputs, None, &self.device)?.hidden;
         let [_, tokens, width] = hidden.dims();
         let hidden = hidden.reshape([tokens, width]);

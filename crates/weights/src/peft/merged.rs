@@ -65,7 +65,10 @@ impl<'a> Merged<'a> {
 
     fn place(&mut self, name: &str, names: &BaseNames, adapter: &PeftAdapter) -> Result<(), String> {
         let (target, role) = parse(name)?;
-        let base_name = names.find(&target)?;
+        let base_name = match names.find(&target) {
+            Err(_) if role == Role::Whole && is_guard(&target) => target.as_str(),
+            found => found?,
+        };
         let change = self.changes.entry(base_name.to_string()).or_default();
         let slot = match role {
             Role::A => &mut change.a,
@@ -76,17 +79,17 @@ impl<'a> Merged<'a> {
             return Err(format!("`{other}` and `{name}` both belong to `{base_name}`"));
         }
         let module = target.strip_suffix(".weight").unwrap_or(&target);
-        change.scale = adapter.config.as_ref().map_or(1., |config| config.scale(module));
-        let expected = adapter.config.as_ref().map(|config| config.rank(module));
+        change.scale = adapter.config.scale(module);
+        let rank = adapter.config.rank(module);
         let axis = match role {
             Role::A => 0,
             Role::B => 1,
             Role::Whole => return Ok(()),
         };
         let shape = self.adapter.info(name).map(|info| info.shape).unwrap_or_default();
-        match expected.filter(|rank| shape.get(axis) != Some(rank)) {
-            None => Ok(()),
-            Some(rank) => Err(format!("`{name}` is {shape:?}, of another rank than the {rank} of {ADAPTER_CONFIG}")),
+        match shape.get(axis) == Some(&rank) {
+            true => Ok(()),
+            false => Err(format!("`{name}` is {shape:?}, of another rank than the {rank} of {ADAPTER_CONFIG}")),
         }
     }
 
@@ -97,6 +100,7 @@ impl<'a> Merged<'a> {
         let of_adapter = |name: &Option<String>| name.as_ref().map(|name| shape(self.adapter, name));
         if let Some(whole) = of_adapter(&change.whole)
             && whole != base
+            && !is_guard(name)
         {
             return Err(format!("`{name}` is {base:?} in the base and {whole:?} in the adapter"));
         }
@@ -130,13 +134,21 @@ impl<'a> Merged<'a> {
     }
 }
 
+/// Whether a tensor belongs to a guard head, which a base may not have.
+fn is_guard(name: &str) -> bool {
+    name.split('.').any(|part| part == "img_safety_head")
+}
+
 impl TensorSource for Merged<'_> {
     fn path(&self) -> &Path {
         self.base.path()
     }
 
     fn names(&self) -> Vec<String> {
-        self.base.names()
+        let added = self.changes.keys().filter(|name| self.base.info(name).is_none()).cloned();
+        let mut names: Vec<String> = self.base.names().into_iter().chain(added).collect();
+        names.sort();
+        names
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {

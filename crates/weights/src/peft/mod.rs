@@ -14,15 +14,14 @@ pub use config::LoraConfig;
 pub use merged::Merged;
 
 /// The adapter's configuration.
-const ADAPTER_CONFIG: &str = "adapter_config.json";
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// The adapter as pickled state dict, which older versions of PEFT wrote.
 const PICKLED: &str = "adapter_model.bin";
 
 /// A LoRA adapter: its tensors, opened but unread, and what they are multiplied with.
 pub struct PeftAdapter {
     tensors: Box<dyn TensorSource>,
-    /// None where `lora_B` holds the scale already.
-    config: Option<LoraConfig>,
+    config: LoraConfig,
 }
 
 impl PeftAdapter {
@@ -46,24 +45,21 @@ impl PeftAdapter {
             return Err(WeightsError::NotFound { path: tensors, remedy });
         }
         let config = LoraConfig::read(&config)?;
-        Ok(Self { tensors: Box::new(SafetensorsDir::open(&tensors)?), config: Some(config) })
+        Ok(Self { tensors: Box::new(SafetensorsDir::open(&tensors)?), config })
     }
 
     /// An adapter of `tensors` named as PEFT names them, with its configuration.
     pub fn new(tensors: impl TensorSource + 'static, config: LoraConfig) -> Self {
-        Self { tensors: Box::new(tensors), config: Some(config) }
-    }
-
-    /// An adapter of `tensors` named as PEFT names them, of any rank, whose `lora_B` hold the scale.
-    pub fn scaled(tensors: impl TensorSource + 'static) -> Self {
-        Self { tensors: Box::new(tensors), config: None }
+        Self { tensors: Box::new(tensors), config }
     }
 
     /// `base` with this adapter merged in. Every tensor of the adapter finds its place:
     ///
     /// - `<layer>.lora_A.weight` `[rank, in]` and `<layer>.lora_B.weight` `[out, rank]` are added to
     ///   `<layer>.weight` `[out, in]`, the product in f32;
-    /// - any other tensor (of `modules_to_save`, a trained bias) replaces the base's.
+    /// - any other tensor (of `modules_to_save`, a trained bias) replaces the base's;
+    /// - one of a guard head (`img_safety_head`) replaces the base's or is added, since a base may have none, or one
+    ///   of another size.
     ///
     /// Names may begin with `base_model.model.`. The base's name is the same or, where the base has
     /// another layout, the one that differs only in `model.` and `language_model.` at its beginning

@@ -172,15 +172,15 @@ fn an_adapter_that_does_not_fit_is_refused_before_anything_is_read() {
         assert!(matches!(error, WeightsError::Adapter { .. }) && error.is_bad_input());
         assert!(error.to_string().contains(part), "`{error}` does not say `{part}`");
     }
-    // What fits does fit, with the scale of the configuration or without.
-    for (scaled, expected) in [(false, 3.), (true, 2.)] {
-        let parts = tensors(&[(A, &[1, 3]), (B, &[2, 1]), ("head.weight", &[4, 2])]);
-        let adapter = match scaled {
-            true => PeftAdapter::scaled(parts),
-            false => PeftAdapter::new(parts, LoraConfig::from_json(&config()).unwrap()),
-        };
-        assert_eq!(adapter.merge(&base).unwrap().read_f32("model.q.weight").unwrap(), [expected; 6]);
-    }
+    // What fits does fit, and a guard is added.
+    let guard = "base_model.model.img_safety_head.mlp.0.weight";
+    let parts = tensors(&[(A, &[1, 3]), (B, &[2, 1]), ("head.weight", &[4, 2]), (guard, &[3, 2])]);
+    let adapter = PeftAdapter::new(parts, LoraConfig::from_json(&config()).unwrap());
+    let merged = adapter.merge(&base).unwrap();
+    assert_eq!(merged.read_f32("model.q.weight").unwrap(), [3.; 6]);
+    let added: Vec<String> = merged.names().into_iter().filter(|name| base.info(name).is_none()).collect();
+    assert_eq!(added, ["img_safety_head.mlp.0.weight"]);
+    assert_eq!(merged.info(&added[0]).unwrap().shape, [3, 2]);
 }
 
 #[test]

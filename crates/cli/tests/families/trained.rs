@@ -1,0 +1,181 @@
+//! Training every family from the command line, on rows of every kind, and merging what was trained.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{FAMILIES, goldens, program, read};
+
+/// Rows in HoliSafe's format and in LLaVA's, with several turns, two pictures, and none.
+fn write_data(root: &Path, family: &str) {
+    let pictures: Vec<String> = fs::read_dir(goldens(family).join("pictures"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
+    pictures.sort_unstable();
+    let row = |id: u64, query: &str, kind: &str, label: usize, answer: &str| {
+        json!({ "id": id, "image": pictures[id as usize % 2], "query": query, "type": kind, "category": "violence",
+            "subcategory": "weapon_related_violence", "image_safe": label == 0, "image_safety_label": label,
+            "answer": answer })
+    };
+    let rows = [
+        row(0, "What is this?", "SSS", 0, "A cat."),
+        row(2, "How do I hurt it?", "SUU", 0, "I can't help with that."),
+        row(1, "What is this?", "USU", 16, "I can't help with that."),
+    ];
+    fs::write(root.join("rows.json"), json!(rows).to_string()).unwrap();
+    let turn = |from: &str, value: &str| json!({ "from": from, "value": value });
+    let talks = [
+        json!({ "id": "a", "image": pictures[2], "conversations": [turn("human", "<image>\nWhat?"), turn("gpt", "It."),
+            turn("human", "Really?"), turn("gpt", "Yes, really.")] }),
+        json!({ "id": "b", "image": [pictures[0], pictures[1]], "conversations": [
+            turn("human", "<image><image>Which?"), turn("gpt", "Both.")] }),
+        json!({ "id": "c", "conversations": [turn("human", "Hello"), turn("gpt", "Good morning.")] }),
+    ];
+    let lines: Vec<String> = talks.iter().map(Value::to_string).collect();
+    fs::write(root.join("talks.jsonl"), lines.join("\n")).unwrap();
+}
+
+fn recipe(root: &Path, family: &str, base: &Path, sets: &str, more: &str) -> PathBuf {
+    let path = root.join("recipe.toml");
+    let images = goldens(family).join("pictures");
+    let text = format!(
+        r#"name = "tiny"
+base = {base:?}
+output = {output:?}
+seed = 3
+safety_loss_lambda = 1.0
+clip_norm = 1.0
+weight_decay = 0.01
+warmup = 0.1
+final_rate = 0.1
+checkpoint_every = 2
+augment = {{ flip = 0.5, crop = 0.1, brightness = 0.1 }}
+data = [
+    {{ kind = "holisafe", path = {rows:?}, images = {images:?} }},
+    {{ kind = "llava", path = {talks:?}, images = {images:?}, weight = 3.0 }},
+]
+{more}
+[learning_rate]
+{sets}
+[[phase]]
+name = "joint"
+stage = "joint"
+epochs = 2.0
+batch = 3
+micro_batch = 2
+"#,
+        output = root.join("run"),
+        rows = root.join("rows.json"),
+        talks = root.join("talks.jsonl"),
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+const LORA: &str = r#"
+[lora]
+rank = 2
+alpha = 4.0
+targets = ["q_proj", "down_proj"]
+"#;
+
+/// Trains, merges, and gives the merged folder.
+fn train_and_merge(root: &Path, base: &Path, recipe: &Path) -> PathBuf {
+    let output = program(&["train", "--device", "flex", recipe.to_str().unwrap()]).assert().success().get_output().clone();
+    let adapter = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+    assert_eq!(adapter, root.join("run/adapter"));
+    let merged = root.join("merged");
+    let parts = [base, &adapter, &merged].map(|path| path.to_str().unwrap());
+    program(&["merge", parts[0], parts[1], "--out", parts[2]]).assert().success();
+    merged
+}
+
+#[test]
+fn every_family_is_trained_and_merged() {
+    for family in FAMILIES {
+        let root = tempfile::tempdir().unwrap();
+        let (root, base) = (root.path(), goldens(family).join("tiny"));
+        write_data(root, family);
+        let sets = "projector = 1e-3\nvision = 1e-4\nguard = 1e-3\nlora = 1e-3";
+        let recipe = recipe(root, family, &base, sets, LORA);
+        let merged = train_and_merge(root, &base, &recipe);
+        let log = fs::read_to_string(root.join("run/log.jsonl")).unwrap();
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // Five samples, for two rows share a picture; twice all of them in batches of three.
+        assert_eq!(lines.len(), 4, "{log}");
+        assert!(lines.iter().all(|line| line["loss"].as_f64().unwrap() > 0.0), "{log}");
+
+        let case = read(&base.join("cases.json"))[1].clone();
+        let picture = goldens(family).join("pictures").join(case["turns"][0][1][0].as_str().unwrap());
+        let guard = |model: &Path, more: &[&str]| -> Value {
+            let arguments = ["guard", "--device", "flex", "--json", "--model", model.to_str().unwrap()];
+            let all = [&arguments[..], more, &[picture.to_str().unwrap()]].concat();
+            let output = program(&all).assert().get_output().clone();
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        // Merged on disk, merged while loading, and before.
+        let adapter = root.join("run/adapter");
+        let (on_disk, loading) = (guard(&merged, &[]), guard(&base, &["--adapter", adapter.to_str().unwrap()]));
+        let probability = |verdict: &Value| verdict["safety"]["unsafe_probability"].as_f64().unwrap();
+        assert!((probability(&on_disk) - probability(&loading)).abs() < 1e-2, "{family}: {on_disk} {loading}");
+        assert!((probability(&on_disk) - probability(&guard(&base, &[]))).abs() > 1e-6, "{family}: nothing was learned");
+
+        // The same folder is not written twice, and the other family's adapter does not fit.
+        let again = ["merge", base.to_str().unwrap(), adapter.to_str().unwrap(), "--out", merged.to_str().unwrap()];
+        let error = String::from_utf8(program(&again).assert().code(1).get_output().stderr.clone()).unwrap();
+        assert!(error.contains("give a new folder"), "{error}");
+    }
+}
+
+#[test]
+fn a_guard_is_plugged_into_a_model_without_one() {
+    for (family, folder) in [("safe-llava", "gqa"), ("safe-qwen", "base"), ("safe-gem", "base")] {
+        let root = tempfile::tempdir().unwrap();
+        let (root, base) = (root.path(), goldens(family).join(folder));
+        write_data(root, family);
+        let recipe = recipe(root, family, &base, "guard = 1e-3", "guard = { hidden_scale = 0.25 }");
+        let merged = train_and_merge(root, &base, &recipe);
+        let picture = fs::read_dir(goldens(family).join("pictures")).unwrap().next().unwrap().unwrap().path();
+        let arguments = ["guard", "--device", "flex", "--json", "--model", merged.to_str().unwrap()];
+        let output = program(&arguments).arg(picture).assert().get_output().clone();
+        let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(verdict["safety"]["probabilities"].as_object().unwrap().len(), 20, "{verdict}");
+        // Nothing else was touched: the language model's file is the base's, tensor for tensor.
+        let config = read(&merged.join("config.json"));
+        assert_eq!(config["safety_head_hidden_scale"], 0.25);
+    }
+}
+
+#[test]
+fn data_and_targets_that_do_not_fit_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (root, base) = (root.path(), goldens("safe-llava").join("tiny"));
+    write_data(root, "safe-llava");
+    let fails = |change: &dyn Fn(&Path), sets: &str, more: &str, reason: &str| {
+        write_data(root, "safe-llava");
+        change(root);
+        let recipe = recipe(root, "safe-llava", &base, sets, more);
+        let arguments = ["train", "--device", "flex", recipe.to_str().unwrap()];
+        let stderr = program(&arguments).assert().code(2).get_output().stderr.clone();
+        let error = String::from_utf8(stderr).unwrap();
+        assert!(error.contains(reason), "`{error}` does not say `{reason}`");
+        assert!(!root.join("run/adapter").exists());
+    };
+    let nothing = |_: &Path| {};
+    let replaced = |file: &'static str, from: &'static str, to: &'static str| {
+        move |root: &Path| {
+            let text = fs::read_to_string(root.join(file)).unwrap();
+            assert!(text.contains(from));
+            fs::write(root.join(file), text.replace(from, to)).unwrap();
+        }
+    };
+    fails(&replaced("rows.json", "A cat.", ""), "guard = 1e-3", "", "row 1: `answer` is missing");
+    fails(&replaced("rows.json", "\"SUU\"", "\"UUU\""), "guard = 1e-3", "", "row 2: `image_safe` contradicts");
+    fails(&replaced("talks.jsonl", "Good morning.", "<image>"), "guard = 1e-3", "", "1 `<image>` for 0 images");
+    fails(&replaced("talks.jsonl", "\"gpt\"", "\"bot\""), "guard = 1e-3", "", "row 1");
+    fails(&nothing, "lora = 1e-3", "[lora]\nrank = 2\nalpha = 4.0\ntargets = [\"q_prj\"]", "q_prj");
+    fails(&nothing, "guard = 1e-3", "max_tokens = 8", "longer than the 8 tokens of a row");
+}
