@@ -13,7 +13,7 @@ use safevlm_family::{Family, LoadOptions, Loaded, ModelOf, eos_tokens, read_json
 use safevlm_nn::sampler::argmax;
 use safevlm_nn::{CausalLm, Padding, VisionEncoder};
 use safevlm_tests::{Golden, assert_close, flex, values};
-use safevlm_train::{Batch, Example, GroupedAdamW, Trainable, Turn, joint_loss};
+use safevlm_train::{Batch, Example, GroupedAdamW, Trainable, Turn, global_norm, joint_loss};
 use safevlm_weights::{FieldPath, SafetensorsDir, TensorSource};
 
 /// The same tests for each family, with the steps in which it learns eight rows.
@@ -199,7 +199,8 @@ fn overfit<F: Family>(dir: &Path, device: &Device, steps: usize) -> (ModelOf<F>,
             _ => 3e-3,
         };
         let rates = sets.iter().map(|set| (set.clone(), share * rate(set))).collect();
-        (model, _) = optimizer.step(model, gradients, &rates).unwrap();
+        let norm = global_norm(&model, &gradients).unwrap();
+        model = optimizer.step(model, gradients, norm, &rates);
     }
     (model, losses)
 }

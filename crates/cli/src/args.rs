@@ -90,7 +90,12 @@ impl ModelArgs {
     /// Finds and loads the model.
     pub(crate) fn load(&self) -> Result<SafeVlm, CliError> {
         let dir = registry::resolve(&self.model)?;
-        let weights = WeightOptions { dtype: self.dtype, adapter: self.adapter.clone(), check: self.check, ..WeightOptions::default() };
+        let weights = WeightOptions {
+            dtype: self.dtype,
+            adapter: self.adapter.clone(),
+            check: self.check,
+            ..WeightOptions::default()
+        };
         let options = LoadOptions { device: self.device, threshold: self.threshold, weights, ..LoadOptions::default() };
         Ok(SafeVlm::load(&dir, &options)?)
     }

@@ -152,12 +152,7 @@ pub trait Family: Debug + Send + Sized {
     /// # Errors
     ///
     /// If an image cannot be shown, or rows and images do not belong together.
-    fn inputs(
-        &self,
-        sequences: Sequences,
-        images: &[&RgbImage],
-        device: &Device,
-    ) -> Result<Inputs<Self>, FamilyError>;
+    fn inputs(&self, sequences: Sequences, images: &[&RgbImage], device: &Device) -> Result<Inputs<Self>, FamilyError>;
 
     /// [`inputs`](Self::inputs) of `rows`, padded to the longest.
     ///

@@ -124,8 +124,9 @@ impl SafeVlm {
         let mut verdicts = Vec::with_capacity(images.len());
         for batch in images.chunks(GUARD_BATCH) {
             let rows = batch.iter().map(|image| guard_prompt(&loaded.family, image)).collect::<Result<_, _>>()?;
-            let inputs =
-                stage("preprocess", &self.device, || loaded.family.inputs_of(rows, Padding::Right, batch, &self.device))?;
+            let inputs = stage("preprocess", &self.device, || {
+                loaded.family.inputs_of(rows, Padding::Right, batch, &self.device)
+            })?;
             verdicts.extend(self.verdicts(loaded, prefill(loaded, &inputs, None, &self.device)?)?);
         }
         Ok(verdicts)
@@ -221,8 +222,9 @@ impl SafeVlm {
             Some(tokens) => (vec![prompts[0][..tokens].to_vec()], images[0].clone()),
             None => (prompts.clone(), images.concat()),
         };
-        let inputs =
-            stage("preprocess", &self.device, || loaded.family.inputs_of(rows, Padding::Left, &pictures, &self.device))?;
+        let inputs = stage("preprocess", &self.device, || {
+            loaded.family.inputs_of(rows, Padding::Left, &pictures, &self.device)
+        })?;
         let preprocess_ms = millis(begin);
 
         let begin = Instant::now();

@@ -78,12 +78,7 @@ impl Family for TextOnly {
         Ok(None)
     }
 
-    fn inputs(
-        &self,
-        sequences: Sequences,
-        images: &[&RgbImage],
-        _: &Device,
-    ) -> Result<Inputs<Self>, FamilyError> {
+    fn inputs(&self, sequences: Sequences, images: &[&RgbImage], _: &Device) -> Result<Inputs<Self>, FamilyError> {
         match images.len() {
             0 => Ok(Inputs { sequences, pixels: None }),
             images => Err(FamilyError::Placeholders { placeholders: 0, images }),

@@ -45,7 +45,8 @@ impl Base {
         let options = LoadOptions { fresh_guard: recipe.guard.is_some(), ..LoadOptions::default() };
         let mut loaded = Loaded::<F>::load(&self.dir, &self.config, &options, device)?;
         let (guard, dropout) = (loaded.model.guard.take(), recipe.guard.as_ref().map(|guard| guard.dropout));
-        loaded.model.guard = guard.map(|guard| dropout.into_iter().fold(guard, |guard, share| guard.with_dropout(share)));
+        loaded.model.guard =
+            guard.map(|guard| dropout.into_iter().fold(guard, |guard, share| guard.with_dropout(share)));
         if let Some(LoraRecipe { rank, alpha, targets }) = &recipe.lora {
             check_targets(&mut loaded.model.language_model, targets)?;
             loaded.model.language_model = loaded.model.language_model.attach_lora(targets, *rank, *alpha);

@@ -26,6 +26,20 @@ pub(crate) struct State {
     pub(crate) step: usize,
     /// The recipe, to tell a checkpoint of another run.
     pub(crate) recipe: Recipe,
+    /// How validation has gone.
+    #[serde(default)]
+    pub(crate) progress: Progress,
+}
+
+/// How validation has gone so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// The lowest loss.
+    pub(crate) best: Option<f64>,
+    /// Measurements since then.
+    pub(crate) waited: usize,
+    /// Whether the run has ended for want of a lower one.
+    pub(crate) ended: bool,
 }
 
 /// Writes a checkpoint after `state.step` steps into `output`, and removes the one before it.

@@ -25,9 +25,9 @@ pub enum TrainError {
     #[error("{id}: {reason}")]
     Sample { id: String, reason: String },
     #[error(
-        "the loss or its gradient is {value} at step {step}: lower the learning rates, or resume from the last checkpoint with another seed"
+        "the loss or its gradient is {value} at step {step}, of {samples}, with the largest gradients in {gradients}: lower the learning rates, or go on from the last checkpoint without these samples"
     )]
-    NotFinite { step: usize, value: f32 },
+    NotFinite { step: usize, value: f64, samples: String, gradients: String },
     #[error("{path}: cannot be written ({source}): free disk space or choose another output")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{path}: the checkpoint cannot be used ({reason}): remove it to begin again")]
@@ -36,9 +36,13 @@ pub enum TrainError {
     OtherRecipe { path: PathBuf },
     #[error("{base}: its `model_type` is {found}, and models with a vision encoder can be trained: {known}")]
     Family { base: String, found: String, known: String },
-    #[error("the vision encoder cannot be trained from block {block} on: only EfficientNet can be cut, leave `vision_from` out")]
+    #[error(
+        "the vision encoder cannot be trained from block {block} on: only EfficientNet can be cut, leave `vision_from` out"
+    )]
     Cut { block: usize },
-    #[error("no data has what grounding needs, the name of what a picture shows: use symbolic data, or leave the phase out")]
+    #[error(
+        "no data has what grounding needs, the name of what a picture shows: use symbolic data, or leave the phase out"
+    )]
     NoSubject,
     #[error("the adapters' target `{target}` is no linear layer of the language model: choose from {known}")]
     Target { target: String, known: String },

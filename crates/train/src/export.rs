@@ -49,10 +49,17 @@ fn adapter_config(recipe: &Recipe, tensors: &Tensors) -> Value {
         let name = name.strip_prefix(WRAPPER).unwrap_or(name);
         (!name.contains(".lora_")).then(|| name.rsplit_once('.').map_or(name, |(module, _)| module).to_owned())
     };
-    let whole: BTreeSet<String> = names.iter().filter_map(module).collect();
+    let modules: BTreeSet<String> = names.iter().filter_map(module).collect();
+    // PEFT saves a module with all that is in it, and must not be told of its inner ones again.
+    let inside = |module: &str| {
+        modules.iter().any(|outer| module.strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('.')))
+    };
+    let whole: Vec<&String> = modules.iter().filter(|module| !inside(module)).collect();
     // Without adapters the rank has no meaning, but must be there.
     let (rank, alpha, targets) = match &recipe.lora {
-        Some(LoraRecipe { rank, alpha, targets }) => (*rank, *alpha, format!(".*language_model.*\\.({})", targets.join("|"))),
+        Some(LoraRecipe { rank, alpha, targets }) => {
+            (*rank, *alpha, format!(".*language_model.*\\.({})", targets.join("|")))
+        }
         None => (1, 1.0, String::new()),
     };
     json!({

@@ -61,7 +61,8 @@ impl Grounding {
             let (mut rows, mut images) = (vec![], vec![]);
             for number in part {
                 let sample = feed.sample(*number)?;
-                let (Some(subject), [image], [exchange, ..]) = (&sample.subject, &sample.images[..], &sample.exchanges[..])
+                let (Some(subject), [image], [exchange, ..]) =
+                    (&sample.subject, &sample.images[..], &sample.exchanges[..])
                 else {
                     return Err(TrainError::NoSubject);
                 };

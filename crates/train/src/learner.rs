@@ -1,9 +1,11 @@
 //! The training loop.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use safevlm::{Cache, DeviceSpec};
@@ -14,18 +16,20 @@ use serde::Serialize;
 
 use crate::base::Base;
 use crate::batch::{Batch, Example};
-use crate::checkpoint::{self, State};
+use crate::checkpoint::{self, Progress, State};
 use crate::error::TrainError;
 use crate::export::export;
 use crate::feed::{Answers, Feed};
 use crate::ground::Grounding;
-use crate::log::{Sums, open_log, progress_bar, scene_bar};
+use crate::log::{Line, Sums, open_log, progress_bar, scene_bar};
 use crate::loss::joint_loss;
 use crate::mix::Mix;
-use crate::optimizer::{Accumulated, GroupedAdamW, learning_rate, read};
+use crate::optimizer::{Accumulated, GroupedAdamW, global_norm, largest, learning_rate, read};
 use crate::recipe::{Phase, Recipe, Stage};
+use crate::sources::mix;
 use crate::trainable::Trainable;
 use crate::trainee::{Trainee, WithTrainee};
+use crate::validation::validate;
 
 /// What a finished run leaves.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,10 +62,16 @@ pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summa
 /// As for [`run`].
 pub fn run_on(recipe: &Recipe, data: &Mix, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
     let mut recipe = recipe.clone();
-    recipe.count_steps(data.epoch()).map_err(|reason| TrainError::Recipe { path: recipe.name.clone().into(), reason })?;
+    recipe
+        .count_steps(data.epoch())
+        .map_err(|reason| TrainError::Recipe { path: recipe.name.clone().into(), reason })?;
     let (device, _) = device.open().map_err(safevlm::Error::from)?;
     let base = Base::find(&recipe, &Cache::open(None)?, progress)?;
-    crate::trainee::with_trainee(&recipe.base, &base.config, Run { recipe: &recipe, base: &base, data, device, progress })
+    crate::trainee::with_trainee(
+        &recipe.base,
+        &base.config,
+        Run { recipe: &recipe, base: &base, data, device, progress },
+    )
 }
 
 struct Run<'a> {
@@ -80,26 +90,36 @@ impl WithTrainee for Run<'_> {
         let Self { recipe, base, data, device: plain, progress } = self;
         let begin = Instant::now();
         let device = plain.clone().autodiff();
+        let device = if recipe.gradient_checkpointing { device.gradient_checkpointing() } else { device };
         device.seed(recipe.seed);
         let loaded = base.load::<F>(recipe, &device)?;
         let (family, config, ends) = (&loaded.family, &loaded.config, base.ends()?);
         let mut model = loaded.model;
         let trainable = Trainable::find(&model, recipe.learning_rate.keys(), recipe.vision_from)?;
         let mut optimizer = GroupedAdamW::new(recipe, trainable.clone());
-        let mut first = 0;
-        if let Some((path, state)) = checkpoint::latest(&recipe.output, recipe)? {
+        let mut state = State { step: 0, recipe: recipe.clone(), progress: Progress::default() };
+        if let Some((path, found)) = checkpoint::latest(&recipe.output, recipe)? {
             (model, optimizer) = checkpoint::restore(&path, model, optimizer, &plain)?;
-            first = state.step;
+            state = found;
         }
+        let first = state.step;
 
         let context = F::context(config);
         let tokens = recipe.max_tokens.map_or(context, |tokens| tokens.min(context));
         let augment = recipe.augment.as_ref();
         let feed = Feed { mix: data, family, ends: &ends, augment, seed: recipe.seed, tokens };
+        let held_out = match &recipe.validation {
+            Some(validation) => Some((validation, mix(&validation.data, recipe, progress)?)),
+            None => None,
+        };
+        let held_out = held_out.as_ref().map(|(validation, mix)| (*validation, Feed { mix, augment: None, ..feed }));
         let mut log = open_log(&recipe.output)?;
         let bar = progress_bar(recipe.steps(), first, progress);
         let (mut step, mut samples, mut sample) = (0, 0, 0);
-        for phase in &recipe.phase {
+        'run: for phase in &recipe.phase {
+            if state.progress.ended {
+                break;
+            }
             let first_sample = sample;
             sample += match phase.stage {
                 Stage::Ground => phase.scenes,
@@ -144,29 +164,48 @@ impl WithTrainee for Run<'_> {
                         joint_step(&model, recipe, phase, &examples, family, &device)?
                     }
                 };
-                if !sums.loss.is_finite() {
-                    return Err(TrainError::NotFinite { step, value: sums.loss as f32 });
+                sums.norm = global_norm(&model, &gradients)?;
+                // Before a parameter can hold what such a gradient makes of it.
+                if let Some(value) = [sums.loss, sums.norm].into_iter().find(|value| !value.is_finite()) {
+                    let begin = first_sample + at * phase.batch;
+                    let drawn = if phase.stage == Stage::Ground { 0..0 } else { begin..begin + phase.batch };
+                    let ids: Vec<String> = drawn.filter_map(|number| Some(data.sample(number).ok()?.id)).collect();
+                    let (samples, gradients) = (ids.join(", "), largest(&model, &gradients));
+                    return Err(TrainError::NotFinite { step, value, samples, gradients });
                 }
-                (model, sums.norm) = optimizer.step(model, gradients, &rates)?;
-                // Before a checkpoint can hold what such a gradient made of the parameters.
-                if !sums.norm.is_finite() {
-                    return Err(TrainError::NotFinite { step, value: sums.norm as f32 });
-                }
+                model = optimizer.step(model, gradients, sums.norm, &rates);
                 let line = sums.line(step, &phase.name, share, begin.elapsed().as_secs_f64());
-                writeln!(log, "{}", serde_json::to_string(&line).unwrap_or_default())
-                    .map_err(|source| TrainError::Write { path: recipe.output.clone(), source })?;
+                write_line(&mut log, recipe, &line)?;
                 bar.set_message(line.message());
                 bar.inc(1);
-                if step % recipe.checkpoint_every == 0 || step == recipe.steps() {
-                    let state = State { step, recipe: recipe.clone() };
+                if let Some((validation, feed)) = held_out.as_ref().filter(|(v, _)| step % v.every == 0) {
+                    let sums = validate(&model.clone().valid(), recipe, validation, feed, phase.micro_batch, &plain)?;
+                    state.progress.measured(sums.loss, validation.patience);
+                    let line = sums.line(step, VALIDATION, share, begin.elapsed().as_secs_f64());
+                    write_line(&mut log, recipe, &line)?;
+                    bar.println(line.message());
+                }
+                state.step = step;
+                if step % recipe.checkpoint_every == 0 || step == recipe.steps() || state.progress.ended {
                     checkpoint::save(&recipe.output, &model, &trainable, &optimizer, &state)?;
+                }
+                if state.progress.ended {
+                    break 'run;
                 }
             }
         }
         bar.finish();
         let adapter = export(recipe, &base.config, &model, &trainable, &loaded.report)?;
-        Ok(Summary { steps: recipe.steps(), samples, seconds: begin.elapsed().as_secs_f64(), adapter })
+        Ok(Summary { steps: state.step, samples, seconds: begin.elapsed().as_secs_f64(), adapter })
     }
+}
+
+/// What a line of the log calls itself that was not learned from.
+const VALIDATION: &str = "validation";
+
+fn write_line(log: &mut File, recipe: &Recipe, line: &Line<'_>) -> Result<(), TrainError> {
+    writeln!(log, "{}", serde_json::to_string(line).unwrap_or_default())
+        .map_err(|source| TrainError::Write { path: recipe.output.clone(), source })
 }
 
 /// Gradients of the grounding loss.

@@ -3,9 +3,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use safevlm_nn::ops::cross_entropy;
-use safevlm_nn::{
-    CausalLm, GuardHead, ImageTokens, Projector, Sequences, VisionEncoder, Vlm, vlm::ImageCountError,
-};
+use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Projector, Sequences, VisionEncoder, Vlm, vlm::ImageCountError};
 
 use crate::batch::Batch;
 

@@ -62,27 +62,20 @@ impl GroupedAdamW {
         Self { trainable, weight_decay, clip_norm, moments: BTreeMap::new() }
     }
 
-    /// One step with the `gradients` of a loss; `rates` gives each set's learning rate, and a set without one
-    /// stays as it is. Returns the global norm before clipping.
-    ///
-    /// # Errors
-    ///
-    /// If the device fails.
+    /// One step with the `gradients` of a loss, whose [`global_norm`] is `norm`; `rates` gives each set's learning rate,
+    /// and a set without one stays as it is.
     pub fn step<M: Module>(
         &mut self,
         model: M,
         gradients: GradientsParams,
+        norm: f64,
         rates: &BTreeMap<String, f64>,
-    ) -> Result<(M, f64), TrainError> {
-        let mut norm = SquaredNorm { gradients: &gradients, sum: None };
-        model.visit(&mut norm);
-        let norm = norm.sum.map_or(Ok(0.0), read)?.sqrt();
+    ) -> M {
         let scale = if norm > self.clip_norm { self.clip_norm / norm } else { 1.0 };
         let sets = self.trainable.sets.iter();
         let rates = sets.filter_map(|(set, ids)| Some((ids, *rates.get(set)?)));
         let rates = rates.flat_map(|(ids, rate)| ids.iter().map(move |id| (*id, rate))).collect();
-        let model = model.map(&mut Update { optimizer: self, gradients, rates, scale, path: FieldPath::default() });
-        Ok((model, norm))
+        model.map(&mut Update { optimizer: self, gradients, rates, scale, path: FieldPath::default() })
     }
 
     /// Writes the moments to `path`.
@@ -209,7 +202,13 @@ impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(rate) = self.rates.get(&param.id).copied() else { return param };
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
-        param.map(|value| Tensor::from_inner(self.step(value.inner(), gradient, rate)).require_grad())
+        param.map(|value| {
+            let strategy = value.gradient_checkpointing_strategy();
+            let value = Tensor::from_inner(self.step(value.inner(), gradient, rate));
+            // Without it the value would be of another kind than the rest of the model.
+            let value = strategy.into_iter().fold(value, Tensor::with_gradient_checkpointing_strategy);
+            value.require_grad()
+        })
     }
 }
 
@@ -230,6 +229,49 @@ impl<M: Module> Accumulated<M> {
 
     pub(crate) fn take(&mut self) -> GradientsParams {
         self.inner.grads()
+    }
+}
+
+/// The norm of all gradients together.
+///
+/// # Errors
+///
+/// If the device fails.
+pub fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> Result<f64, TrainError> {
+    let mut norm = SquaredNorm { gradients, sum: None };
+    model.visit(&mut norm);
+    Ok(norm.sum.map_or(Ok(0.0), read)?.sqrt())
+}
+
+/// The three parameters with the largest gradients, those that are no numbers first, and their norms.
+pub(crate) fn largest<M: Module>(model: &M, gradients: &GradientsParams) -> String {
+    let mut norms = Norms { gradients, path: FieldPath::default(), found: Vec::new() };
+    model.visit(&mut norms);
+    let size = |norm: f64| if norm.is_finite() { norm } else { f64::INFINITY };
+    norms.found.sort_by(|(_, a), (_, b)| size(*b).total_cmp(&size(*a)));
+    let largest: Vec<String> = norms.found.iter().take(3).map(|(name, norm)| format!("{name} {norm:.2e}")).collect();
+    largest.join(", ")
+}
+
+struct Norms<'a> {
+    gradients: &'a GradientsParams,
+    path: FieldPath,
+    found: Vec<(String, f64)>,
+}
+
+impl ModuleVisitor for Norms<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.found.push((self.path.name(), read(gradient.square().sum()).map_or(f64::NAN, f64::sqrt)));
+        }
+    }
+
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.exit(container);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use safevlm_data::Combination;
+use safevlm_data::{Combination, Split};
 use safevlm_nn::GuardInput;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -32,6 +32,12 @@ pub struct Recipe {
     /// A guard that begins anew, in place of the base's or on a base that has none.
     #[serde(default)]
     pub guard: Option<GuardRecipe>,
+    /// How the model is measured on other data while it is trained; not at all where it is not given.
+    #[serde(default)]
+    pub validation: Option<Validation>,
+    /// Whether what is cheap to compute is computed again on the way back instead of kept: less memory, more time.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// Longest row, in tokens; the model's context where it is not given. Longer answers are cut.
     #[serde(default)]
     pub max_tokens: Option<usize>,
@@ -73,6 +79,9 @@ pub struct Recipe {
 pub struct DataRecipe {
     /// What it is.
     pub kind: DataKind,
+    /// Which composed scenes.
+    #[serde(default = "train_split")]
+    pub split: Split,
     /// The file of rows, JSON lines or a JSON array; not for symbolic scenes.
     #[serde(default)]
     pub path: Option<PathBuf>,
@@ -85,6 +94,21 @@ pub struct DataRecipe {
     /// What it counts beside other sources; as many as it has samples where it is not given, 1 for composed scenes.
     #[serde(default)]
     pub weight: Option<f64>,
+}
+
+/// When and on what the loss is measured without learning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Steps between two measurements.
+    pub every: usize,
+    /// Samples of each, always the same ones.
+    pub samples: usize,
+    /// Measurements without a lower loss after which the run ends; it goes on to its end where it is not given.
+    #[serde(default)]
+    pub patience: Option<usize>,
+    /// What it is measured on.
+    pub data: Vec<DataRecipe>,
 }
 
 /// Where samples come from.
@@ -208,7 +232,18 @@ impl Phase {
 }
 
 fn symbolic() -> Vec<DataRecipe> {
-    vec![DataRecipe { kind: DataKind::Symbolic, path: None, images: None, without: vec![], weight: None }]
+    vec![DataRecipe {
+        kind: DataKind::Symbolic,
+        split: Split::Train,
+        path: None,
+        images: None,
+        without: vec![],
+        weight: None,
+    }]
+}
+
+fn train_split() -> Split {
+    Split::Train
 }
 
 fn one() -> usize {
@@ -247,7 +282,8 @@ impl Recipe {
     pub(crate) fn count_steps(&mut self, samples: Option<usize>) -> Result<(), String> {
         for phase in &mut self.phase {
             if let Some(epochs) = phase.epochs.take() {
-                let samples = samples.ok_or("phase.epochs needs data that end: give phase.steps for symbolic scenes")?;
+                let samples =
+                    samples.ok_or("phase.epochs needs data that end: give phase.steps for symbolic scenes")?;
                 phase.steps = (epochs * samples as f64 / phase.batch as f64).ceil() as usize;
             }
         }
@@ -277,11 +313,18 @@ impl Recipe {
         }
         share("guard.dropout", self.guard.as_ref().map_or(0.0, |guard| guard.dropout))?;
         positive("max_tokens", self.max_tokens != Some(0))?;
-        for data in &self.data {
+        let of_validation = self.validation.iter().flat_map(|validation| &validation.data);
+        for data in self.data.iter().chain(of_validation) {
             positive("data.weight", data.weight.is_none_or(|weight| weight > 0.0 && weight.is_finite()))?;
             if (data.kind == DataKind::Symbolic) == data.path.is_some() {
                 return Err("data.path names the file of rows, and symbolic scenes have none".to_owned());
             }
+        }
+        if let Some(Validation { every, samples, patience, data }) = &self.validation {
+            positive("validation.every", *every > 0)?;
+            positive("validation.samples", *samples > 0)?;
+            positive("validation.patience", *patience != Some(0))?;
+            positive("the number of validation.data", !data.is_empty())?;
         }
         if let Some(problem) = self.augment.as_ref().and_then(Augment::problem) {
             return Err(problem.to_owned());
@@ -325,7 +368,8 @@ fn one_line(error: &toml::de::Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Sets one `a.b=value` in `table`; the value is TOML, or else a string.
+/// Sets one `a.b=value` in `table`; the value is TOML, or else a string. Parts of the key may be places in a list, as in
+/// `data.0.path`. What the recipe does not have is added at its top and inside lists, where a misspelt key is refused later.
 fn set(table: &mut Table, given: &str) -> Result<(), TrainError> {
     let unfit = || TrainError::Override { given: given.to_owned() };
     let (key, value) = given.split_once('=').ok_or_else(unfit)?;
@@ -335,13 +379,50 @@ fn set(table: &mut Table, given: &str) -> Result<(), TrainError> {
         .and_then(|mut t| t.remove("v"))
         .unwrap_or_else(|| Value::String(value.to_owned()));
     let (path, last) = key.trim().rsplit_once('.').map_or((None, key.trim()), |(p, l)| (Some(p), l));
-    let mut inner = table;
-    for part in path.into_iter().flat_map(|p| p.split('.')) {
-        inner = inner.get_mut(part).and_then(Value::as_table_mut).ok_or_else(unfit)?;
+    let (mut inner, mut may_add) = (&mut *table, true);
+    let mut parts = path.into_iter().flat_map(|p| p.split('.'));
+    while let Some(part) = parts.next() {
+        inner = match inner.get_mut(part).ok_or_else(unfit)? {
+            Value::Table(table) => {
+                may_add = false;
+                table
+            }
+            Value::Array(list) => {
+                may_add = true;
+                let place = parts.next().and_then(|place| place.parse::<usize>().ok());
+                place.and_then(|place| list.get_mut(place)).and_then(Value::as_table_mut).ok_or_else(unfit)?
+            }
+            _ => return Err(unfit()),
+        };
     }
     match inner.get_mut(last) {
         Some(old) => *old = value,
+        None if may_add && KEYS.contains(&last) => drop(inner.insert(last.to_owned(), value)),
         None => return Err(unfit()),
     }
     Ok(())
 }
+
+/// Keys that a recipe, a source or a phase need not have.
+const KEYS: [&str; 20] = [
+    "data",
+    "augment",
+    "guard",
+    "validation",
+    "gradient_checkpointing",
+    "max_tokens",
+    "vision_from",
+    "weight",
+    "lora",
+    "save_as",
+    "split",
+    "path",
+    "images",
+    "without",
+    "steps",
+    "epochs",
+    "micro_batch",
+    "scenes",
+    "rate",
+    "sets",
+];

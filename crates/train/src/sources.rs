@@ -7,7 +7,8 @@ use std::sync::Arc;
 use safevlm::Cache;
 use safevlm_core::{ImageLimits, Message, Part, RgbImage, Role, decode_image};
 use safevlm_data::{
-    Combination, DataError, IMAGE_PLACEHOLDER, ImageStore, JsonRows, LlavaReader, LlavaRecord, PictureSets, Record, Scene, Speaker, Split,
+    Combination, DataError, IMAGE_PLACEHOLDER, ImageStore, JsonRows, LlavaReader, LlavaRecord, PictureSets, Record,
+    Scene, Speaker,
 };
 
 use crate::error::TrainError;
@@ -21,8 +22,13 @@ use crate::sample::{Exchange, Sample, Source};
 ///
 /// If a file cannot be read or a row is damaged, or the picture sets cannot be fetched.
 pub fn open(recipe: &Recipe, progress: bool) -> Result<Mix, TrainError> {
+    mix(&recipe.data, recipe, progress)
+}
+
+/// Some sources as one.
+pub(crate) fn mix(data: &[DataRecipe], recipe: &Recipe, progress: bool) -> Result<Mix, TrainError> {
     let source = |data: &DataRecipe| Ok::<_, TrainError>((open_source(data, recipe, progress)?, data.weight));
-    Ok(Mix::new(recipe.data.iter().map(source).collect::<Result<_, _>>()?, recipe.seed))
+    Ok(Mix::new(data.iter().map(source).collect::<Result<_, _>>()?, recipe.seed))
 }
 
 /// One of them.
@@ -32,7 +38,7 @@ pub(crate) fn open_source(data: &DataRecipe, recipe: &Recipe, progress: bool) ->
     let images = data.images.as_deref();
     let all: Box<dyn Source> = match data.kind {
         DataKind::Symbolic => {
-            let sets = PictureSets::load(&Cache::open(None)?, Split::Train, progress)?;
+            let sets = PictureSets::load(&Cache::open(None)?, data.split, progress)?;
             Box::new(Symbolic::new(sets, recipe.seed))
         }
         DataKind::Holisafe => Box::new(Rows::holisafe(path, images.unwrap_or(&beside))?),
@@ -119,7 +125,8 @@ impl Rows {
         let mut samples: Vec<Row> = Vec::new();
         let mut rows = JsonRows::<Record>::open(path)?;
         while let Some(record) = rows.next().transpose()? {
-            let missing = || record.answer.trim().is_empty().then(|| "`answer` is missing: it is what is learned".to_owned());
+            let missing =
+                || record.answer.trim().is_empty().then(|| "`answer` is missing: it is what is learned".to_owned());
             if let Some(reason) = record.problem().or_else(missing) {
                 return Err(DataError::BadRecord { path: path.to_owned(), row: rows.row(), reason });
             }

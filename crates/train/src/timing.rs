@@ -11,7 +11,7 @@ use crate::base::Base;
 use crate::batch::{Example, Turn};
 use crate::error::TrainError;
 use crate::learner::joint_step;
-use crate::optimizer::GroupedAdamW;
+use crate::optimizer::{GroupedAdamW, global_norm, largest};
 use crate::recipe::{Phase, Recipe, Stage};
 use crate::trainable::Trainable;
 use crate::trainee::{Trainee, WithTrainee, with_trainee};
@@ -61,15 +61,22 @@ impl WithTrainee for Timed<'_> {
         let mut optimizer = GroupedAdamW::new(recipe, trainable.clone());
         model = trainable.only(|set| phase.trains(recipe, set)).apply(model);
         let ends = base.ends()?;
-        let examples = (0..phase.batch).map(|nth| example(&loaded.family, &ends, nth)).collect::<Result<Vec<_>, _>>()?;
+        let examples =
+            (0..phase.batch).map(|nth| example(&loaded.family, &ends, nth)).collect::<Result<Vec<_>, _>>()?;
         let mut times = Vec::with_capacity(steps);
         for step in 1..=steps {
             let begin = Instant::now();
             let (gradients, sums) = joint_step(&model, recipe, phase, &examples, &loaded.family, &device)?;
             if !sums.loss.is_finite() {
-                return Err(TrainError::NotFinite { step, value: sums.loss as f32 });
+                return Err(TrainError::NotFinite {
+                    step,
+                    value: sums.loss,
+                    samples: "the timed ones".to_owned(),
+                    gradients: largest(&model, &gradients),
+                });
             }
-            (model, _) = optimizer.step(model, gradients, &recipe.learning_rate)?;
+            let norm = global_norm(&model, &gradients)?;
+            model = optimizer.step(model, gradients, norm, &recipe.learning_rate);
             times.push(begin.elapsed().as_secs_f64() * 1000.0);
         }
         Ok(times)

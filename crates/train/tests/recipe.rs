@@ -52,6 +52,20 @@ fn overrides_reach_dotted_keys() {
 }
 
 #[test]
+fn overrides_reach_into_lists_and_add_what_may_be_left_out() {
+    let text = RECIPE.replace("[learning_rate]", "data = [{ kind = \"llava\", path = \"a.json\" }]\n\n[learning_rate]");
+    let overrides =
+        ["data.0.path=b.json", "data.0.images=pictures", "phase.0.steps=9", "phase.0.rate=0.5", "max_tokens=64"];
+    let recipe = recipe(&text, &overrides).unwrap();
+    assert_eq!(recipe.data[0].path.as_deref(), Some(Path::new("b.json")));
+    assert_eq!(recipe.data[0].images.as_deref(), Some(Path::new("pictures")));
+    assert_eq!((recipe.phase[0].steps, recipe.phase[0].rate, recipe.max_tokens), (9, 0.5, Some(64)));
+    for given in ["data.1.path=x", "data.path=x", "data.x.path=x", "phase.0.stepps=1", "phase.0=1"] {
+        assert!(matches!(support::recipe(&text, &[given]).unwrap_err(), TrainError::Override { .. }), "{given}");
+    }
+}
+
+#[test]
 fn a_phase_has_sets_and_weights_of_its_own() {
     let weighted = RECIPE.replace("[lora]", "[weight]\nSSS = 2.0\nUSU = 1.5\n\n[lora]");
     let recipe = recipe(&format!("{weighted}sets = [\"lora\"]\n[phase.weight]\nSSS = 3.0"), &[]).unwrap();
@@ -125,10 +139,8 @@ fn values_that_cannot_train_are_named() {
     assert_eq!(recipe(&format!("vision_from = 1\n{vision}"), &[]).unwrap().vision_from, Some(1));
     let lora = RECIPE.replace("lora = 1e-2\n", "");
     assert!(message(&lora, &[]).contains("learning_rate.lora and [lora] go together"));
-    for (line, reason) in [
-        ("epochs = 2.0", "steps or epochs: give one"),
-        ("epochs = 0.0", "steps or epochs: give one"),
-    ] {
+    for (line, reason) in [("epochs = 2.0", "steps or epochs: give one"), ("epochs = 0.0", "steps or epochs: give one")]
+    {
         assert!(message(&format!("{RECIPE}{line}"), &[]).contains(reason), "{line}");
     }
     let ground = RECIPE.replace("\"joint\"\nsteps", "\"ground\"\nsteps");

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use safevlm_core::DeviceSpec;
 use safevlm_data::{PictureSets, Split};
-use safevlm_train::{Mix, Recipe, Sample, Source, Summary, Symbolic, TrainError, run_on};
+use safevlm_train::{Mix, Recipe, Rows, Sample, Source, Summary, Symbolic, TrainError, run_on};
 use safevlm_weights::{ADAPTER_FILE, PeftAdapter, SafetensorsDir, TensorSource};
 use serde_json::Value;
 use support::{RECIPE, recipe, write_model};
@@ -99,6 +99,10 @@ fn runs_learn_and_can_be_killed() {
     write_model(&root.path().join("base"));
     learns(root.path(), &until(usize::MAX));
     resumes(root.path(), &until(usize::MAX));
+    validates(root.path());
+    mixes(root.path());
+    recomputes(root.path());
+    explodes(root.path());
 }
 
 fn learns(root: &Path, data: &Mix) {
@@ -181,6 +185,101 @@ fn resumes(root: &Path, data: &Mix) {
         assert!(error.to_string().contains("remove it to begin again"), "{file}: {error}");
         fs::write(&path, whole).unwrap();
     }
+}
+
+/// Conversations without pictures.
+fn write_talks(path: &Path, count: usize) {
+    let talk = |nth: usize| {
+        let turn = |from: &str, value: String| serde_json::json!({ "from": from, "value": value });
+        let turns = [turn("human", format!("Number {nth}?")), turn("gpt", format!("It is {nth}."))];
+        serde_json::json!({ "id": nth, "conversations": turns }).to_string()
+    };
+    fs::write(path, (0..count).map(talk).collect::<Vec<_>>().join("\n")).unwrap();
+}
+
+/// A run that no longer gets better ends, and when it is begun again it has nothing to do.
+fn validates(root: &Path) {
+    let talks = root.join("talks.jsonl");
+    write_talks(&talks, 5);
+    let validation = format!(
+        "validation = {{ every = 2, samples = 5, patience = 1, data = [{{ kind = \"llava\", path = {talks:?} }}] }}"
+    );
+    // With such rates, which rise, the loss rises.
+    let text = format!("{validation}\n{}", without_lora(RECIPE)).replace("lora = 1e-2", "language_model = 0.3");
+    let text = text.replace("warmup = 0.1", "warmup = 1.0");
+    let recipe = recipe_in(root, "validated", &text);
+    let summary = train(&recipe, &until(usize::MAX)).unwrap();
+    let lines = log(&recipe);
+    let measured: Vec<f64> =
+        lines.iter().filter(|line| line["phase"] == "validation").map(|line| line["loss"].as_f64().unwrap()).collect();
+    assert!(measured.len() >= 2 && measured[1] >= measured[0], "{measured:?}");
+    assert_eq!((summary.steps, checkpoints(&recipe)), (4, vec!["checkpoint-000004".to_owned()]));
+    assert_eq!(train(&recipe, &until(0)).unwrap().samples, 0);
+    assert_eq!(log(&recipe).len(), lines.len());
+}
+
+/// Scenes and conversations in one run, which ends with the same weights when it was killed on the way.
+fn mixes(root: &Path) {
+    let talks = root.join("talks.jsonl");
+    let mixed = |end: usize| {
+        let scenes = Symbolic::new(PictureSets::stand_in(Split::Train), 3);
+        let talks = Rows::llava(&talks, None).unwrap();
+        let scenes = Box::new(Until { scenes, end });
+        Mix::new(vec![(scenes, Some(1.0)), (Box::new(talks), Some(2.0))], 3)
+    };
+    assert_eq!(mixed(0).epoch(), Some(5));
+    // Numbers always mean the same samples, in whatever order they are asked for, and an epoch has every row once.
+    let (forwards, backwards) = (mixed(usize::MAX), mixed(usize::MAX));
+    let ids = |mix: &Mix, numbers: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+        numbers.map(|number| mix.sample(number).unwrap().id).collect()
+    };
+    let there = ids(&forwards, &mut (0..40));
+    let mut back = ids(&backwards, &mut (0..40).rev());
+    back.reverse();
+    assert_eq!(there, back);
+    let rows: Vec<&String> = there.iter().filter(|id| id.starts_with("row")).collect();
+    assert!((20..35).contains(&rows.len()), "{} rows of 40", rows.len());
+    for epoch in rows.chunks_exact(5) {
+        let mut once = epoch.to_vec();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), 5, "{epoch:?}");
+    }
+
+    let whole = recipe_in(root, "mixed", RECIPE);
+    train(&whole, &mixed(usize::MAX)).unwrap();
+    let killed = recipe_in(root, "mixed-killed", RECIPE);
+    assert!(train(&killed, &mixed(3)).is_err());
+    assert_eq!(checkpoints(&killed), ["checkpoint-000003"]);
+    train(&killed, &mixed(usize::MAX)).unwrap();
+    let bytes = |recipe: &Recipe| fs::read(recipe.output.join("adapter/adapter_model.safetensors")).unwrap();
+    assert_eq!(bytes(&killed), bytes(&whole));
+}
+
+/// What is computed again on the way back comes out the same.
+fn recomputes(root: &Path) {
+    let plain = recipe_in(root, "kept", RECIPE);
+    let again = recipe_in(root, "recomputed", &format!("gradient_checkpointing = true\n{RECIPE}"));
+    let losses = [plain, again].map(|recipe| {
+        train(&recipe, &until(usize::MAX)).unwrap();
+        log(&recipe).iter().map(|line| line["loss"].as_f64().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(losses[0].len(), 6);
+    for (kept, recomputed) in losses[0].iter().zip(&losses[1]) {
+        assert!((kept - recomputed).abs() < 1e-4, "{losses:?}");
+    }
+}
+
+/// A loss that is no number ends the run before any parameter has learned from it, and says where it came from.
+fn explodes(root: &Path) {
+    let recipe = recipe_in(root, "explodes", &RECIPE.replace("guard = 1e-2", "guard = 1e38"));
+    let error = train(&recipe, &until(usize::MAX)).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    let message = error.to_string();
+    for part in ["at step 2", "scene 12884901890, scene 12884901891", "weight NaN", "lower the learning rates"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(checkpoints(&recipe).is_empty());
 }
 
 /// The export, laid over the base model as an import does, is the trained model: what was trained of the

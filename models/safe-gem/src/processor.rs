@@ -128,12 +128,7 @@ impl Family for Processor {
         Ok(TokenGrid::square(self.projected, self.images.view(size)))
     }
 
-    fn inputs(
-        &self,
-        sequences: Sequences,
-        images: &[&RgbImage],
-        device: &Device,
-    ) -> Result<Inputs<Self>, FamilyError> {
+    fn inputs(&self, sequences: Sequences, images: &[&RgbImage], device: &Device) -> Result<Inputs<Self>, FamilyError> {
         let pixels = (!images.is_empty()).then(|| self.images.pixels(images, device)).transpose()?;
         Ok(Inputs { sequences, pixels })
     }

@@ -147,12 +147,7 @@ impl Family for Processor {
         Ok(self.patches.and_then(|patches| TokenGrid::square(patches, self.pixels.view(size))))
     }
 
-    fn inputs(
-        &self,
-        sequences: Sequences,
-        images: &[&RgbImage],
-        device: &Device,
-    ) -> Result<Inputs<Self>, FamilyError> {
+    fn inputs(&self, sequences: Sequences, images: &[&RgbImage], device: &Device) -> Result<Inputs<Self>, FamilyError> {
         let pixels = (!images.is_empty()).then(|| self.pixels.pixels(images, device)).transpose()?;
         Ok(Inputs { sequences, pixels })
     }

@@ -125,12 +125,7 @@ impl Family for Processor {
         Ok(Some(TokenGrid { columns: grid.columns, rows: grid.rows, view: View::whole(size) }))
     }
 
-    fn inputs(
-        &self,
-        sequences: Sequences,
-        images: &[&RgbImage],
-        device: &Device,
-    ) -> Result<Inputs<Self>, FamilyError> {
+    fn inputs(&self, sequences: Sequences, images: &[&RgbImage], device: &Device) -> Result<Inputs<Self>, FamilyError> {
         // Before any pixel is touched: rows and images that do not belong together are found by their sizes.
         let sizes: Vec<(u32, u32)> = images.iter().map(|image| image.dimensions()).collect();
         let grids = self.grids(&sizes)?;

@@ -9,8 +9,9 @@ use safevlm_core::DeviceSpec;
 use safevlm_core::taxonomy::CLASSES;
 use safevlm_efficientnet::EfficientNetConfig;
 use safevlm_weights::{
-    Fetcher, FileRecord, LlamaGguf, LoraConfig, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SaveDtype, Source,
-    StagedFolder, StateDict, Storage, TensorSource, Tensors, collect_module, save_tensors_mixed, tokenizer_files,
+    Fetcher, FileRecord, LlamaGguf, LoraConfig, ModelManifest, PeftAdapter, PinnedFile, SafetensorsDir, SaveDtype,
+    Source, StagedFolder, StateDict, Storage, TensorSource, Tensors, collect_module, save_tensors_mixed,
+    tokenizer_files,
 };
 use serde_json::{Value, json};
 

@@ -119,12 +119,7 @@ impl Family for Processor {
         Ok(TokenGrid::square(self.places, View::whole(size)))
     }
 
-    fn inputs(
-        &self,
-        sequences: Sequences,
-        images: &[&RgbImage],
-        device: &Device,
-    ) -> Result<Inputs<Self>, FamilyError> {
+    fn inputs(&self, sequences: Sequences, images: &[&RgbImage], device: &Device) -> Result<Inputs<Self>, FamilyError> {
         let pixels = (!images.is_empty()).then(|| self.pixels(images, device)).transpose()?;
         Ok(Inputs { sequences, pixels })
     }

@@ -34,7 +34,6 @@ pub(crate) struct MergeArgs {
 
 pub(crate) fn run(args: &MergeArgs) -> Result<(), CliError> {
     let base = registry::resolve(&args.base)?;
-    let folder =
-        merge_adapter(&base, &args.adapter, &args.out, stderr_is_terminal()).map_err(safevlm::Error::from)?;
+    let folder = merge_adapter(&base, &args.adapter, &args.out, stderr_is_terminal()).map_err(safevlm::Error::from)?;
     writeln!(anstream::stdout(), "{}", folder.display()).map_err(CliError::Output)
 }

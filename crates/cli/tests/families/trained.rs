@@ -84,7 +84,8 @@ targets = ["q_proj", "down_proj"]
 
 /// Trains, merges, and gives the merged folder.
 fn train_and_merge(root: &Path, base: &Path, recipe: &Path) -> PathBuf {
-    let output = program(&["train", "--device", "flex", recipe.to_str().unwrap()]).assert().success().get_output().clone();
+    let output =
+        program(&["train", "--device", "flex", recipe.to_str().unwrap()]).assert().success().get_output().clone();
     let adapter = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
     assert_eq!(adapter, root.join("run/adapter"));
     let merged = root.join("merged");
@@ -121,12 +122,41 @@ fn every_family_is_trained_and_merged() {
         let (on_disk, loading) = (guard(&merged, &[]), guard(&base, &["--adapter", adapter.to_str().unwrap()]));
         let probability = |verdict: &Value| verdict["safety"]["unsafe_probability"].as_f64().unwrap();
         assert!((probability(&on_disk) - probability(&loading)).abs() < 1e-2, "{family}: {on_disk} {loading}");
-        assert!((probability(&on_disk) - probability(&guard(&base, &[]))).abs() > 1e-6, "{family}: nothing was learned");
+        assert!(
+            (probability(&on_disk) - probability(&guard(&base, &[]))).abs() > 1e-6,
+            "{family}: nothing was learned"
+        );
 
         // The same folder is not written twice, and the other family's adapter does not fit.
         let again = ["merge", base.to_str().unwrap(), adapter.to_str().unwrap(), "--out", merged.to_str().unwrap()];
         let error = String::from_utf8(program(&again).assert().code(1).get_output().stderr.clone()).unwrap();
         assert!(error.contains("give a new folder"), "{error}");
+    }
+}
+
+/// What PEFT and transformers made of an adapter of ours and of the merged folder (goldens: xtask/goldens/adapters.py).
+#[test]
+fn a_merged_model_answers_as_the_reference_does() {
+    for family in FAMILIES {
+        let root = tempfile::tempdir().unwrap();
+        let (base, adapter, merged) =
+            (goldens(family).join("tiny"), goldens(family).join("adapter"), root.path().join("merged"));
+        let parts = [&base, &adapter, &merged].map(|path| path.to_str().unwrap());
+        program(&["merge", parts[0], parts[1], "--out", parts[2]]).assert().success();
+        let golden = read(&adapter.join("merged.json"));
+        let question = &golden["turns"][0];
+        let picture = goldens(family).join("pictures").join(question[1][0].as_str().unwrap());
+        let count = golden["greedy_ids"].as_array().unwrap().len().to_string();
+        let arguments = ["chat", "--device", "flex", "--json", "--model", parts[2], "--max-new-tokens", &count];
+        let asked = ["--prompt", question[2].as_str().unwrap(), "--image", picture.to_str().unwrap()];
+        let output = program(&[&arguments[..], &asked].concat()).assert().success().get_output().clone();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (ours, theirs) = (answer["generated_tokens"].as_array().unwrap(), golden["greedy_ids"].as_array().unwrap());
+        // The reference goes on behind the end of an answer.
+        assert!(!ours.is_empty() && theirs.starts_with(ours), "{family}: {ours:?}, the reference {theirs:?}");
+        let unsafe_probability = 1.0 - golden["guard"][0].as_f64().unwrap();
+        let found = answer["safety"]["unsafe_probability"].as_f64().unwrap();
+        assert!((found - unsafe_probability).abs() < 1e-3, "{family}: {found}, the reference {unsafe_probability}");
     }
 }
 
@@ -147,6 +177,26 @@ fn a_guard_is_plugged_into_a_model_without_one() {
         let config = read(&merged.join("config.json"));
         assert_eq!(config["safety_head_hidden_scale"], 0.25);
     }
+}
+
+#[test]
+fn every_committed_recipe_can_be_tried() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let mut tried = 0;
+    for entry in fs::read_dir(recipes).unwrap() {
+        let path = entry.unwrap().path();
+        let output = program(&["train", "--dry-run", path.to_str().unwrap()]).assert().success().get_output().clone();
+        let plan = String::from_utf8(output.stdout).unwrap();
+        // Published sizes are counted without having them; safe-smol's base may not be there.
+        let counted = plan.contains("trained: ") || plan.contains("not counted");
+        assert!(
+            counted && plan.trim_end().ends_with("steps") | plan.contains("follow from"),
+            "{}: {plan}",
+            path.display()
+        );
+        tried += 1;
+    }
+    assert!(tried >= 10, "{tried} recipes");
 }
 
 #[test]
