@@ -201,7 +201,7 @@ impl WithTrainee for Run<'_> {
 }
 
 /// What a line of the log calls itself that was not learned from.
-const VALIDATION: &str = "validation";
+pub(crate) const VALIDATION: &str = "validation";
 
 fn write_line(log: &mut File, recipe: &Recipe, line: &Line<'_>) -> Result<(), TrainError> {
     writeln!(log, "{}", serde_json::to_string(line).unwrap_or_default())

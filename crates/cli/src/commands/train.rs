@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use safevlm::DeviceSpec;
 use safevlm_train::Recipe;
 
@@ -11,20 +11,25 @@ use crate::error::CliError;
 use crate::terminal::stderr_is_terminal;
 
 const EXAMPLES: &str = "\
-A run that was stopped goes on from its last checkpoint when the same command is given again.
+A run that was stopped goes on from its last checkpoint when the same command is given again. What it has learned is an adapter
+in PEFT's format, which `safevlm merge` puts into the base.
 
 Examples:
   safevlm train recipes/safe-smol.toml
   safevlm train recipes/safe-llava-7b.toml --dry-run
-  safevlm train recipes/safe-smol.toml seed=2 learning_rate.lora=1e-4 output=runs/second";
+  safevlm train recipes/safe-smol.toml seed=2 learning_rate.lora=1e-4 output=runs/second
+  safevlm train plot runs/safe-smol";
 
 /// Train a model as a recipe says.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct TrainArgs {
+    #[command(subcommand)]
+    command: Option<TrainCommand>,
     /// The recipe, a TOML file.
-    recipe: PathBuf,
-    /// Settings that replace the recipe's; keys may have dots.
+    #[arg(required = true)]
+    recipe: Option<PathBuf>,
+    /// Settings that replace the recipe's; keys may have dots, and places in lists.
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Check the recipe, its base and its data, say what would be trained, and end.
@@ -35,12 +40,31 @@ pub(crate) struct TrainArgs {
     device: DeviceSpec,
 }
 
+#[derive(Debug, Subcommand)]
+enum TrainCommand {
+    /// Draw the curves of a run, also of one that is still going.
+    Plot {
+        /// The run's output folder.
+        #[arg(value_name = "RUN")]
+        run: PathBuf,
+        /// The SVG to write; curves.svg in the run's folder where it is not given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
-    let recipe = Recipe::read(&args.recipe, &args.settings)?;
+    let print = |line: &dyn std::fmt::Display| writeln!(anstream::stdout(), "{line}").map_err(CliError::Output);
+    if let Some(TrainCommand::Plot { run, out }) = &args.command {
+        let out = out.clone().unwrap_or_else(|| run.join("curves.svg"));
+        safevlm_train::plot(run, &out)?;
+        return print(&out.display());
+    }
+    let Some(recipe) = &args.recipe else { return Ok(()) };
+    let recipe = Recipe::read(recipe, &args.settings)?;
     if args.dry_run {
-        let plan = safevlm_train::plan(&recipe)?;
-        return writeln!(anstream::stdout(), "{plan}").map_err(CliError::Output);
+        return print(&safevlm_train::plan(&recipe)?);
     }
     let summary = safevlm_train::run(&recipe, &args.device, stderr_is_terminal())?;
-    writeln!(anstream::stdout(), "{}", summary.adapter.display()).map_err(CliError::Output)
+    print(&summary.adapter.display())
 }
