@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 use safevlm::{ImageLimits, RgbImage, load_image};
 
@@ -54,34 +55,26 @@ impl<S: Sink, J: FnMut(&Batch<'_>) -> Result<Vec<Judged>, CliError>> Walk<S, J> 
     }
 
     /// Judges `files` in their order. Which of them come together depends on them only, so that the same files
-    /// always give the same numbers.
+    /// always give the same numbers. The next batch is read while one is judged.
     pub(crate) fn all<P: AsRef<Path>>(&mut self, files: &[P]) -> Result<(), CliError> {
-        let limits = ImageLimits::default();
-        let mut batch: Vec<(&Path, RgbImage)> = Vec::new();
-        for file in files.iter().map(AsRef::as_ref) {
-            let image = load_image(file, &limits);
-            // What came before goes first where it would be too much together, and where this one
-            // failed, so that the output keeps the order of the files.
-            let room = BATCH_PIXELS.saturating_sub(batch.iter().map(|(_, image)| pixels(image)).sum());
-            if batch.len() == BATCH || image.as_ref().map_or(true, |image| pixels(image) > room) {
-                self.batch(&batch)?;
-                batch.clear();
-            }
-            match image {
-                Ok(image) => batch.push((file, image)),
-                Err(error) => {
-                    let failure = Failure { status: BAD_INPUT, message: error.to_string() };
-                    self.found(&[(file, Err(failure))])?;
+        let files: Vec<&Path> = files.iter().map(AsRef::as_ref).collect();
+        std::thread::scope(|scope| {
+            // One batch waits, one is read and one is judged: whatever the folder, there are no more.
+            let (send, receive) = sync_channel(1);
+            scope.spawn(move || read(&files, &mut |read| send.send(read).is_ok()));
+            for read in receive {
+                match read {
+                    Read::Batch(batch) => self.batch(&batch)?,
+                    Read::Failed(file, message) => {
+                        self.found(&[(file, Err(Failure { status: BAD_INPUT, message }))])?;
+                    }
                 }
             }
-        }
-        self.batch(&batch)
+            Ok(())
+        })
     }
 
     fn batch(&mut self, batch: &Batch<'_>) -> Result<(), CliError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
         let judged = self.judged(batch)?;
         let found: Vec<Found<'_>> = batch.iter().map(|(path, _)| *path).zip(judged).collect();
         self.found(&found)
@@ -122,6 +115,38 @@ impl<S: Sink, J: FnMut(&Batch<'_>) -> Result<Vec<Judged>, CliError>> Walk<S, J> 
     pub(crate) fn failed(&mut self, status: u8, error: &dyn Display) {
         self.status = self.status.max(status);
         self.progress.hidden(|| report_error(error));
+    }
+}
+
+/// What was read of the files.
+enum Read<'a> {
+    /// Images that are judged together.
+    Batch(Vec<(&'a Path, RgbImage)>),
+    /// A file that is no image, and why.
+    Failed(&'a Path, String),
+}
+
+/// Reads `files` in their order and hands on what it has read, until that is no longer wanted.
+fn read<'a>(files: &[&'a Path], hand_on: &mut dyn FnMut(Read<'a>) -> bool) {
+    let limits = ImageLimits::default();
+    let mut batch: Vec<(&Path, RgbImage)> = Vec::new();
+    for file in files {
+        let image = load_image(file, &limits);
+        // What came before goes first where it would be too much together, and where this one
+        // failed, so that the output keeps the order of the files.
+        let room = BATCH_PIXELS.saturating_sub(batch.iter().map(|(_, image)| pixels(image)).sum());
+        let full = batch.len() == BATCH || image.as_ref().map_or(true, |image| pixels(image) > room);
+        if full && !batch.is_empty() && !hand_on(Read::Batch(std::mem::take(&mut batch))) {
+            return;
+        }
+        match image {
+            Ok(image) => batch.push((file, image)),
+            Err(error) if !hand_on(Read::Failed(file, error.to_string())) => return,
+            Err(_) => {}
+        }
+    }
+    if !batch.is_empty() {
+        hand_on(Read::Batch(batch));
     }
 }
 
