@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::run::{FEATURES, cargo, program, root};
+use crate::run::{cargo, features, program, root};
 
 /// Debian's LLVM, which serves for a compile check; the backend wants a newer one of its own.
 const LLVM_CONFIG: &str = "llvm-config-22";
@@ -50,7 +50,7 @@ pub(crate) fn memory() -> Result<(), String> {
     }
     // As the tests are built anyway.
     let mut build = program();
-    build.args(["test", "--no-run", "--message-format=json"]).args(FEATURES);
+    build.args(["test", "--no-run", "--message-format=json"]).args(features());
     let output = build.output().map_err(|e| format!("cargo cannot be started ({e})"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let tests = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {

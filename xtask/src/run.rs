@@ -10,8 +10,16 @@ use crate::check;
 /// The program's package, as every command builds it.
 const PACKAGE: &str = "safevlm-cli";
 
-/// What tests are built with: in one feature set, nothing is built twice.
-pub(crate) const FEATURES: [&str; 3] = ["--workspace", "--features", "safevlm-cli/wgpu,safevlm-tests/wgpu"];
+/// What tests are built with: in one feature set, nothing is built twice. Training by several processes is tested where
+/// there is an MPI, which not everybody has.
+pub(crate) fn features() -> [&'static str; 3] {
+    let mpi = Command::new("mpicc").arg("--version").output().is_ok_and(|output| output.status.success());
+    let all = match mpi {
+        true => "safevlm-cli/wgpu,safevlm-tests/wgpu,safevlm-cli/mpi",
+        false => "safevlm-cli/wgpu,safevlm-tests/wgpu",
+    };
+    ["--workspace", "--features", all]
+}
 
 /// Runs `cargo` with `arguments` in the workspace.
 pub(crate) fn cargo(arguments: &[&str], variables: &[(&str, OsString)]) -> Result<(), String> {
@@ -53,7 +61,7 @@ pub(crate) fn demo() -> Result<(), String> {
 
 /// Everything that CI runs.
 pub(crate) fn test() -> Result<(), String> {
-    let features = FEATURES;
+    let features = features();
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&[&["clippy", "--all-targets"][..], &features, &["--", "-D", "warnings"]].concat(), &[])?;
     cargo(&[&["test"][..], &features].concat(), &[])?;

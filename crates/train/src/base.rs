@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
 use safevlm::{Cache, registry};
 use safevlm_core::CLASSES;
 use safevlm_family::{CONFIG_FILE, Family, LoadOptions, Loaded, eos_tokens, read_json};
@@ -47,11 +48,22 @@ impl Base {
         let (guard, dropout) = (loaded.model.guard.take(), recipe.guard.as_ref().map(|guard| guard.dropout));
         loaded.model.guard =
             guard.map(|guard| dropout.into_iter().fold(guard, |guard, share| guard.with_dropout(share)));
+        // Drawn now, from the run's own seed, and not by chance where they are first used.
+        loaded.model.guard.visit(&mut Draw);
         if let Some(LoraRecipe { rank, alpha, targets }) = &recipe.lora {
             check_targets(&mut loaded.model.language_model, targets)?;
             loaded.model.language_model = loaded.model.language_model.attach_lora(targets, *rank, *alpha);
         }
         Ok(loaded)
+    }
+}
+
+/// Gives every parameter its values.
+struct Draw;
+
+impl ModuleVisitor for Draw {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let _ = param.val();
     }
 }
 

@@ -12,6 +12,9 @@ use crate::error::TrainError;
 use crate::recipe::{LoraRecipe, Recipe, SaveAs};
 use crate::trainable::Trainable;
 
+/// The folder in a run's output.
+pub(crate) const ADAPTER: &str = "adapter";
+
 /// Writes every trained parameter of `model` to the folder `OUTPUT/adapter`, with `config`, the model's `config.json`,
 /// which may have a guard that the base has not. `report` tells the checkpoint's names.
 pub(crate) fn export(
@@ -29,7 +32,7 @@ pub(crate) fn export(
     if let Some(error) = failed {
         return Err(error);
     }
-    let staged = StagedFolder::create(&recipe.output.join("adapter"))?;
+    let staged = StagedFolder::create(&recipe.output.join(ADAPTER))?;
     let dtype = match recipe.save_as {
         SaveAs::F32 => SaveDtype::F32,
         SaveAs::F16 => SaveDtype::F16,

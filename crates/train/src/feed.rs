@@ -1,6 +1,5 @@
 //! Samples to examples: what a family's tokenizer and template make of them.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -48,7 +47,7 @@ impl<F: Family> Feed<'_, F> {
     /// The examples of some samples; without `answers` they end with the picture, and samples without a class have none.
     pub(crate) fn examples(
         &self,
-        samples: Range<usize>,
+        samples: impl IntoIterator<Item = usize>,
         answers: Option<&Answers<'_>>,
     ) -> Result<Vec<Example>, TrainError> {
         let mut examples = Vec::new();

@@ -18,13 +18,14 @@ use crate::base::Base;
 use crate::batch::{Batch, Example};
 use crate::checkpoint::{self, Progress, State};
 use crate::error::TrainError;
-use crate::export::export;
+use crate::export::{ADAPTER, export};
 use crate::feed::{Answers, Feed};
 use crate::ground::Grounding;
 use crate::log::{Line, Sums, open_log, progress_bar, scene_bar};
 use crate::loss::joint_loss;
 use crate::mix::Mix;
 use crate::optimizer::{Accumulated, GroupedAdamW, global_norm, largest, learning_rate, read};
+use crate::peers::Peers;
 use crate::recipe::{Phase, Recipe, Stage};
 use crate::sources::mix;
 use crate::trainable::Trainable;
@@ -55,12 +56,39 @@ pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summa
     run_on(recipe, &crate::sources::open(recipe, progress)?, device, progress)
 }
 
+/// [`run`] by several processes together, each on a part of every step's samples, with the weights of one process. The
+/// first writes; they must see the same files. A process that fails ends all.
+///
+/// # Errors
+///
+/// As for [`run`], where there is one process only.
+pub fn run_together(
+    recipe: &Recipe,
+    device: &DeviceSpec,
+    peers: &Peers,
+    progress: bool,
+) -> Result<Summary, TrainError> {
+    let progress = progress && peers.leads();
+    let done = crate::sources::open(recipe, progress).and_then(|data| run_with(recipe, &data, device, peers, progress));
+    done.inspect_err(|error| peers.fail(error))
+}
+
 /// [`run`] on data that have been opened already.
 ///
 /// # Errors
 ///
 /// As for [`run`].
 pub fn run_on(recipe: &Recipe, data: &Mix, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
+    run_with(recipe, data, device, &Peers::alone(), progress)
+}
+
+fn run_with(
+    recipe: &Recipe,
+    data: &Mix,
+    device: &DeviceSpec,
+    peers: &Peers,
+    progress: bool,
+) -> Result<Summary, TrainError> {
     let mut recipe = recipe.clone();
     recipe
         .count_steps(data.epoch())
@@ -70,7 +98,7 @@ pub fn run_on(recipe: &Recipe, data: &Mix, device: &DeviceSpec, progress: bool) 
     crate::trainee::with_trainee(
         &recipe.base,
         &base.config,
-        Run { recipe: &recipe, base: &base, data, device, progress },
+        Run { recipe: &recipe, base: &base, data, device, peers, progress },
     )
 }
 
@@ -80,6 +108,7 @@ struct Run<'a> {
     data: &'a Mix,
     /// Without autodiff.
     device: Device,
+    peers: &'a Peers,
     progress: bool,
 }
 
@@ -87,7 +116,7 @@ impl WithTrainee for Run<'_> {
     type Output = Summary;
 
     fn run<F: Trainee>(self) -> Result<Summary, TrainError> {
-        let Self { recipe, base, data, device: plain, progress } = self;
+        let Self { recipe, base, data, device: plain, peers, progress } = self;
         let begin = Instant::now();
         let device = plain.clone().autodiff();
         let device = if recipe.gradient_checkpointing { device.gradient_checkpointing() } else { device };
@@ -113,7 +142,7 @@ impl WithTrainee for Run<'_> {
             None => None,
         };
         let held_out = held_out.as_ref().map(|(validation, mix)| (*validation, Feed { mix, augment: None, ..feed }));
-        let mut log = open_log(&recipe.output)?;
+        let mut log = peers.leads().then(|| open_log(&recipe.output)).transpose()?;
         let bar = progress_bar(recipe.steps(), first, progress);
         let (mut step, mut samples, mut sample) = (0, 0, 0);
         'run: for phase in &recipe.phase {
@@ -132,7 +161,8 @@ impl WithTrainee for Run<'_> {
                 if step <= first {
                     continue;
                 }
-                device.seed(recipe.seed.wrapping_add(step as u64));
+                // Of its own for each process: other samples, other dropout.
+                device.seed(recipe.seed.wrapping_add(step as u64) ^ (peers.rank() as u64) << 48);
                 let share = phase.rate * learning_rate(recipe, at, phase.steps);
                 let rates = recipe.learning_rate.iter().filter(|(set, _)| phase.trains(recipe, set));
                 let rates = rates.map(|(set, rate)| (set.clone(), rate * share)).collect();
@@ -150,20 +180,22 @@ impl WithTrainee for Run<'_> {
                                 none.insert(made)
                             }
                         };
-                        ground_step::<F>(&model, grounding, step, phase, &device)?
+                        ground_step::<F>(&model, grounding, step, phase, peers, &device)?
                     }
                     Stage::Guard | Stage::Joint => {
                         let begin = first_sample + at * phase.batch;
                         let weight = &|combination| phase.weight_of(recipe, combination);
                         let answers = Answers { weight, first_token: phase.first_token };
                         let answers = (phase.stage == Stage::Joint).then_some(&answers);
-                        let mut examples = feed.examples(begin..begin + phase.batch, answers)?;
+                        let mut examples = feed.examples(peers.share(begin..begin + phase.batch), answers)?;
                         samples += phase.batch;
                         // Rows of like length in one forward pass leave little padding.
                         examples.sort_by_key(Example::tokens);
-                        joint_step(&model, recipe, phase, &examples, family, &device)?
+                        joint_step(&model, recipe, phase, &examples, family, peers, &device)?
                     }
                 };
+                let gradients = peers.sum_gradients(&model, gradients, &plain)?;
+                sums.add_up(peers);
                 sums.norm = global_norm(&model, &gradients)?;
                 // Before a parameter can hold what such a gradient makes of it.
                 if let Some(value) = [sums.loss, sums.norm].into_iter().find(|value| !value.is_finite()) {
@@ -186,7 +218,8 @@ impl WithTrainee for Run<'_> {
                     bar.println(line.message());
                 }
                 state.step = step;
-                if step % recipe.checkpoint_every == 0 || step == recipe.steps() || state.progress.ended {
+                let due = step % recipe.checkpoint_every == 0 || step == recipe.steps() || state.progress.ended;
+                if due && peers.leads() {
                     checkpoint::save(&recipe.output, &model, &trainable, &optimizer, &state)?;
                 }
                 if state.progress.ended {
@@ -195,7 +228,12 @@ impl WithTrainee for Run<'_> {
             }
         }
         bar.finish();
-        let adapter = export(recipe, &base.config, &model, &trainable, &loaded.report)?;
+        let adapter = match peers.leads() {
+            true => export(recipe, &base.config, &model, &trainable, &loaded.report)?,
+            false => recipe.output.join(ADAPTER),
+        };
+        // Nobody ends before the adapter is there.
+        peers.total(0.0);
         Ok(Summary { steps: state.step, samples, seconds: begin.elapsed().as_secs_f64(), adapter })
     }
 }
@@ -203,7 +241,8 @@ impl WithTrainee for Run<'_> {
 /// What a line of the log calls itself that was not learned from.
 pub(crate) const VALIDATION: &str = "validation";
 
-fn write_line(log: &mut File, recipe: &Recipe, line: &Line<'_>) -> Result<(), TrainError> {
+fn write_line(log: &mut Option<File>, recipe: &Recipe, line: &Line<'_>) -> Result<(), TrainError> {
+    let Some(log) = log else { return Ok(()) };
     writeln!(log, "{}", serde_json::to_string(line).unwrap_or_default())
         .map_err(|source| TrainError::Write { path: recipe.output.clone(), source })
 }
@@ -214,9 +253,15 @@ fn ground_step<F: Trainee>(
     grounding: &Grounding,
     step: usize,
     phase: &Phase,
+    peers: &Peers,
     device: &Device,
 ) -> Result<(GradientsParams, Sums), TrainError> {
-    let loss = grounding.loss::<F>(model, &grounding.draw(step, phase.batch), device)?;
+    let drawn = peers.share(grounding.draw(step, phase.batch));
+    if drawn.is_empty() {
+        return Ok((GradientsParams::new(), Sums::default()));
+    }
+    let share = drawn.len() as f64 / phase.batch as f64;
+    let loss = grounding.loss::<F>(model, &drawn, device)?.mul_scalar(share);
     let mut sums = Sums::default();
     sums.loss = read(loss.clone().detach())?;
     sums.language = Some(sums.loss);
@@ -230,15 +275,17 @@ pub(crate) fn joint_step<F: Family>(
     phase: &Phase,
     examples: &[Example],
     family: &F,
+    peers: &Peers,
     device: &Device,
 ) -> Result<(GradientsParams, Sums), TrainError> {
     let mut sums = Sums::default();
     let mut gradients = Accumulated::new();
     let parts: Vec<&[Example]> = examples.chunks(phase.micro_batch).collect();
     let batches: Vec<Batch> = parts.iter().map(|part| Batch::new(part, family.image_token(), 0)).collect();
-    // Every answer token and every label counts the same, whichever micro-batch it is in.
-    let all_weights: f32 = batches.iter().flat_map(|batch| &batch.weights).sum();
-    let all_labels: usize = batches.iter().map(|batch| batch.labels.len()).sum();
+    // Every answer token and every label counts the same, whichever micro-batch and process it is in.
+    let own_weights: f32 = batches.iter().flat_map(|batch| &batch.weights).sum();
+    let own_labels: usize = batches.iter().map(|batch| batch.labels.len()).sum();
+    let (all_weights, all_labels) = (peers.total(f64::from(own_weights)), peers.total(own_labels as f64));
     for (part, batch) in parts.into_iter().zip(&batches) {
         let images: Vec<_> = part.iter().flat_map(|example| &example.images).map(AsRef::as_ref).collect();
         let inputs = family.inputs(batch.sequences.clone(), &images, device)?;
@@ -247,8 +294,8 @@ pub(crate) fn joint_step<F: Family>(
         sums.count(losses.guard_logits.as_ref(), &batch.labelled, &batch.labels)?;
         let weights: f32 = batch.weights.iter().sum();
         for (sum, loss, share) in [
-            (&mut sums.language, &mut losses.language, f64::from(weights / all_weights)),
-            (&mut sums.guard, &mut losses.guard, batch.labels.len() as f64 / all_labels as f64),
+            (&mut sums.language, &mut losses.language, f64::from(weights) / all_weights),
+            (&mut sums.guard, &mut losses.guard, batch.labels.len() as f64 / all_labels),
         ] {
             *loss = loss.take().map(|loss| loss.mul_scalar(share));
             if let Some(loss) = loss {

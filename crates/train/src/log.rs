@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::error::TrainError;
+use crate::peers::Peers;
 
 /// One line of the log.
 #[derive(Serialize)]
@@ -29,12 +30,35 @@ pub(crate) struct Sums {
     pub(crate) loss: f64,
     pub(crate) language: Option<f64>,
     pub(crate) guard: Option<f64>,
-    right: usize,
-    images: usize,
+    pub(crate) right: usize,
+    pub(crate) images: usize,
     pub(crate) norm: f64,
 }
 
 impl Sums {
+    /// Of all processes together, each of which has its share.
+    pub(crate) fn add_up(&mut self, peers: &Peers) {
+        if peers.size() == 1 {
+            return;
+        }
+        let there = |value: Option<f64>| f64::from(u8::from(value.is_some()));
+        let own = [
+            self.loss,
+            self.language.unwrap_or(0.0),
+            self.guard.unwrap_or(0.0),
+            there(self.language),
+            there(self.guard),
+        ];
+        let mut values: Vec<f32> =
+            own.into_iter().chain([self.right as f64, self.images as f64]).map(|x| x as f32).collect();
+        peers.sum(&mut values);
+        let value = |nth: usize| f64::from(values[nth]);
+        self.loss = value(0);
+        self.language = (values[3] > 0.0).then(|| value(1));
+        self.guard = (values[4] > 0.0).then(|| value(2));
+        (self.right, self.images) = (values[5] as usize, values[6] as usize);
+    }
+
     /// Counts the labelled images whose most probable class is the right one.
     pub(crate) fn count(
         &mut self,

@@ -12,6 +12,7 @@ use crate::batch::{Example, Turn};
 use crate::error::TrainError;
 use crate::learner::joint_step;
 use crate::optimizer::{GroupedAdamW, global_norm, largest};
+use crate::peers::Peers;
 use crate::recipe::{Phase, Recipe, Stage};
 use crate::trainable::Trainable;
 use crate::trainee::{Trainee, WithTrainee, with_trainee};
@@ -66,7 +67,8 @@ impl WithTrainee for Timed<'_> {
         let mut times = Vec::with_capacity(steps);
         for step in 1..=steps {
             let begin = Instant::now();
-            let (gradients, sums) = joint_step(&model, recipe, phase, &examples, &loaded.family, &device)?;
+            let (gradients, sums) =
+                joint_step(&model, recipe, phase, &examples, &loaded.family, &Peers::alone(), &device)?;
             if !sums.loss.is_finite() {
                 return Err(TrainError::NotFinite {
                     step,

@@ -5,19 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use safevlm::DeviceSpec;
-use safevlm_train::Recipe;
+use safevlm_train::{Peers, Recipe};
 
 use crate::error::CliError;
 use crate::terminal::stderr_is_terminal;
 
 const EXAMPLES: &str = "\
 A run that was stopped goes on from its last checkpoint when the same command is given again. What it has learned is an adapter
-in PEFT's format, which `safevlm merge` puts into the base.
+in PEFT's format, which `safevlm merge` puts into the base. Built with the feature `mpi`, several processes train together.
 
 Examples:
   safevlm train recipes/safe-smol.toml
   safevlm train recipes/safe-llava-7b.toml --dry-run
   safevlm train recipes/safe-smol.toml seed=2 learning_rate.lora=1e-4 output=runs/second
+  mpirun -n 2 safevlm train recipes/safe-smol.toml
   safevlm train plot runs/safe-smol";
 
 /// Train a model as a recipe says.
@@ -65,6 +66,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     if args.dry_run {
         return print(&safevlm_train::plan(&recipe)?);
     }
-    let summary = safevlm_train::run(&recipe, &args.device, stderr_is_terminal())?;
-    print(&summary.adapter.display())
+    let peers = Peers::join();
+    let summary = safevlm_train::run_together(&recipe, &args.device, &peers, stderr_is_terminal())?;
+    if peers.leads() { print(&summary.adapter.display()) } else { Ok(()) }
 }

@@ -5,6 +5,8 @@ mod added;
 mod damaged;
 mod heatmap;
 mod out;
+#[cfg(feature = "mpi")]
+mod together;
 mod trained;
 
 use std::fs;

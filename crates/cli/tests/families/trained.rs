@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{FAMILIES, goldens, program, read};
 
 /// Rows in HoliSafe's format and in LLaVA's, with several turns, two pictures, and none.
-fn write_data(root: &Path, family: &str) {
+pub(crate) fn write_data(root: &Path, family: &str) {
     let pictures: Vec<String> = fs::read_dir(goldens(family).join("pictures"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -38,7 +38,7 @@ fn write_data(root: &Path, family: &str) {
     fs::write(root.join("talks.jsonl"), lines.join("\n")).unwrap();
 }
 
-fn recipe(root: &Path, family: &str, base: &Path, sets: &str, more: &str) -> PathBuf {
+pub(crate) fn recipe(root: &Path, family: &str, base: &Path, sets: &str, more: &str) -> PathBuf {
     let path = root.join("recipe.toml");
     let images = goldens(family).join("pictures");
     let text = format!(
@@ -75,7 +75,7 @@ micro_batch = 2
     path
 }
 
-const LORA: &str = r#"
+pub(crate) const LORA: &str = r#"
 [lora]
 rank = 2
 alpha = 4.0
