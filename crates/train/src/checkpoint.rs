@@ -79,6 +79,19 @@ pub(crate) fn save<M: Module>(
     Ok(())
 }
 
+/// The recipe of the run in the folder `run`, with its overrides and its steps counted.
+///
+/// # Errors
+///
+/// If there is no checkpoint in it, or a damaged one.
+pub fn recipe_of(run: &Path) -> Result<Recipe, TrainError> {
+    let bad = |path: &Path, reason: String| TrainError::Checkpoint { path: path.to_owned(), reason };
+    let (_, path) = all(run)?.into_iter().max().ok_or_else(|| TrainError::NoRun { path: run.to_owned() })?;
+    let text = fs::read_to_string(path.join(STATE)).map_err(|e| bad(&path, e.to_string()))?;
+    let state: State = serde_json::from_str(&text).map_err(|e| bad(&path, e.to_string()))?;
+    Ok(state.recipe)
+}
+
 /// The latest checkpoint in `output`: its folder and state.
 pub(crate) fn latest(output: &Path, recipe: &Recipe) -> Result<Option<(PathBuf, State)>, TrainError> {
     let Some((_, path)) = all(output)?.into_iter().max() else { return Ok(None) };

@@ -28,6 +28,8 @@ pub enum TrainError {
         "the loss or its gradient is {value} at step {step}, of {samples}, with the largest gradients in {gradients}: lower the learning rates, or go on from the last checkpoint without these samples"
     )]
     NotFinite { step: usize, value: f64, samples: String, gradients: String },
+    #[error("{path}: has no checkpoint: give the folder that `safevlm train` wrote")]
+    NoRun { path: PathBuf },
     #[error("{path}: is no log of a run ({reason}): give the folder that `safevlm train` wrote")]
     Log { path: PathBuf, reason: String },
     #[error("{path}: cannot be written ({source}): free disk space or choose another output")]

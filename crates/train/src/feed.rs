@@ -77,11 +77,18 @@ impl<F: Family> Feed<'_, F> {
                 // Every question about a picture begins alike.
                 break;
             };
+            if exchange.answer.trim().is_empty() {
+                let reason = "an answer is empty, and an answer is what is learned: remove its row".to_owned();
+                return Err(TrainError::Sample { id: sample.id.clone(), reason });
+            }
             let (mut stem, mut answer) = self.family.answered(&conversation, &exchange.answer, self.ends)?;
             let question = stem.split_off(self.behind_images(&stem).unwrap_or(0));
             let room = self.tokens.saturating_sub(stem.len() + question.len());
             if room == 0 {
-                let reason = format!("its question alone is longer than the {} tokens of a row", self.tokens);
+                let reason = format!(
+                    "its question alone is longer than the {} tokens of a row: remove it, or raise max_tokens",
+                    self.tokens
+                );
                 return Err(TrainError::Sample { id: sample.id.clone(), reason });
             }
             answer.truncate(room);

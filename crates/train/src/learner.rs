@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -122,7 +123,7 @@ impl WithTrainee for Run<'_> {
         let device = if recipe.gradient_checkpointing { device.gradient_checkpointing() } else { device };
         device.seed(recipe.seed);
         let loaded = base.load::<F>(recipe, &device)?;
-        let (family, config, ends) = (&loaded.family, &loaded.config, base.ends()?);
+        let (family, ends) = (&loaded.family, base.ends()?);
         let mut model = loaded.model;
         let trainable = Trainable::find(&model, recipe.learning_rate.keys(), recipe.vision_from)?;
         let mut optimizer = GroupedAdamW::new(recipe, trainable.clone());
@@ -133,7 +134,7 @@ impl WithTrainee for Run<'_> {
         }
         let first = state.step;
 
-        let context = F::context(config);
+        let context = F::context(&loaded.config);
         let tokens = recipe.max_tokens.map_or(context, |tokens| tokens.min(context));
         let augment = recipe.augment.as_ref();
         let feed = Feed { mix: data, family, ends: &ends, augment, seed: recipe.seed, tokens };
@@ -142,69 +143,32 @@ impl WithTrainee for Run<'_> {
             None => None,
         };
         let held_out = held_out.as_ref().map(|(validation, mix)| (*validation, Feed { mix, augment: None, ..feed }));
+        let steps = Steps { recipe, feed, peers, device: &device, plain: &plain, progress };
         let mut log = peers.leads().then(|| open_log(&recipe.output)).transpose()?;
         let bar = progress_bar(recipe.steps(), first, progress);
-        let (mut step, mut samples, mut sample) = (0, 0, 0);
-        'run: for phase in &recipe.phase {
-            if state.progress.ended {
-                break;
-            }
-            let first_sample = sample;
-            sample += match phase.stage {
-                Stage::Ground => phase.scenes,
-                Stage::Guard | Stage::Joint => phase.steps * phase.batch,
-            };
+        let (mut step, mut samples, mut next) = (0, 0, 0);
+        for phase in &recipe.phase {
+            let all = next..next + phase.samples();
+            next = all.end;
             let mut grounding = None;
             model = trainable.only(|set| phase.trains(recipe, set)).apply(model);
             for at in 0..phase.steps {
                 step += 1;
-                if step <= first {
+                if step <= first || state.progress.ended {
                     continue;
+                }
+                samples += if phase.stage == Stage::Ground { 0 } else { phase.batch };
+                if phase.stage == Stage::Ground && grounding.is_none() {
+                    grounding = Some(steps.ground(&model, phase, all.clone())?);
+                    samples += phase.scenes;
                 }
                 // Of its own for each process: other samples, other dropout.
                 device.seed(recipe.seed.wrapping_add(step as u64) ^ (peers.rank() as u64) << 48);
                 let share = phase.rate * learning_rate(recipe, at, phase.steps);
                 let rates = recipe.learning_rate.iter().filter(|(set, _)| phase.trains(recipe, set));
                 let rates = rates.map(|(set, rate)| (set.clone(), rate * share)).collect();
-                let (gradients, mut sums) = match phase.stage {
-                    Stage::Ground => {
-                        let grounding = match &mut grounding {
-                            Some(grounding) => grounding,
-                            none => {
-                                let shown = scene_bar(phase.scenes, progress);
-                                let cut = recipe.vision_from.filter(|_| phase.trains(recipe, "vision"));
-                                let (cached, on_sample) = (first_sample..sample, &mut || shown.inc(1));
-                                let made = Grounding::prepare(&feed, &model, cut, cached, &device, on_sample)?;
-                                shown.finish_and_clear();
-                                samples += phase.scenes;
-                                none.insert(made)
-                            }
-                        };
-                        ground_step::<F>(&model, grounding, step, phase, peers, &device)?
-                    }
-                    Stage::Guard | Stage::Joint => {
-                        let begin = first_sample + at * phase.batch;
-                        let weight = &|combination| phase.weight_of(recipe, combination);
-                        let answers = Answers { weight, first_token: phase.first_token };
-                        let answers = (phase.stage == Stage::Joint).then_some(&answers);
-                        let mut examples = feed.examples(peers.share(begin..begin + phase.batch), answers)?;
-                        samples += phase.batch;
-                        // Rows of like length in one forward pass leave little padding.
-                        examples.sort_by_key(Example::tokens);
-                        joint_step(&model, recipe, phase, &examples, family, peers, &device)?
-                    }
-                };
-                let gradients = peers.sum_gradients(&model, gradients, &plain)?;
-                sums.add_up(peers);
-                sums.norm = global_norm(&model, &gradients)?;
-                // Before a parameter can hold what such a gradient makes of it.
-                if let Some(value) = [sums.loss, sums.norm].into_iter().find(|value| !value.is_finite()) {
-                    let begin = first_sample + at * phase.batch;
-                    let drawn = if phase.stage == Stage::Ground { 0..0 } else { begin..begin + phase.batch };
-                    let ids: Vec<String> = drawn.filter_map(|number| Some(data.sample(number).ok()?.id)).collect();
-                    let (samples, gradients) = (ids.join(", "), largest(&model, &gradients));
-                    return Err(TrainError::NotFinite { step, value, samples, gradients });
-                }
+                let drawn = all.start + at * phase.batch..all.start + (at + 1) * phase.batch;
+                let (gradients, sums) = steps.gradients(&model, phase, step, drawn, grounding.as_ref())?;
                 model = optimizer.step(model, gradients, sums.norm, &rates);
                 let line = sums.line(step, &phase.name, share, begin.elapsed().as_secs_f64());
                 write_line(&mut log, recipe, &line)?;
@@ -222,9 +186,6 @@ impl WithTrainee for Run<'_> {
                 if due && peers.leads() {
                     checkpoint::save(&recipe.output, &model, &trainable, &optimizer, &state)?;
                 }
-                if state.progress.ended {
-                    break 'run;
-                }
             }
         }
         bar.finish();
@@ -235,6 +196,63 @@ impl WithTrainee for Run<'_> {
         // Nobody ends before the adapter is there.
         peers.total(0.0);
         Ok(Summary { steps: state.step, samples, seconds: begin.elapsed().as_secs_f64(), adapter })
+    }
+}
+
+/// What every step needs.
+struct Steps<'a, F> {
+    recipe: &'a Recipe,
+    feed: Feed<'a, F>,
+    peers: &'a Peers,
+    device: &'a Device,
+    /// The same device without autodiff.
+    plain: &'a Device,
+    progress: bool,
+}
+
+impl<F: Trainee> Steps<'_, F> {
+    /// What a phase of grounding draws from.
+    fn ground(&self, model: &ModelOf<F>, phase: &Phase, samples: Range<usize>) -> Result<Grounding, TrainError> {
+        let shown = scene_bar(phase.scenes, self.progress);
+        let cut = self.recipe.vision_from.filter(|_| phase.trains(self.recipe, "vision"));
+        let made = Grounding::prepare(&self.feed, model, cut, samples, self.device, &mut || shown.inc(1))?;
+        shown.finish_and_clear();
+        Ok(made)
+    }
+
+    /// The gradients of a step's loss, over all processes. They and the loss are numbers: before a parameter could hold
+    /// what others would make of it, they are an error.
+    fn gradients(
+        &self,
+        model: &ModelOf<F>,
+        phase: &Phase,
+        step: usize,
+        drawn: Range<usize>,
+        grounding: Option<&Grounding>,
+    ) -> Result<(GradientsParams, Sums), TrainError> {
+        let Self { recipe, feed, peers, device, .. } = self;
+        let (gradients, mut sums) = match grounding {
+            Some(grounding) => ground_step::<F>(model, grounding, step, phase, peers, device)?,
+            None => {
+                let weight = &|combination| phase.weight_of(recipe, combination);
+                let answers = Answers { weight, first_token: phase.first_token };
+                let answers = (phase.stage == Stage::Joint).then_some(&answers);
+                let mut examples = feed.examples(peers.share(drawn.clone()), answers)?;
+                // Rows of like length in one forward pass leave little padding.
+                examples.sort_by_key(Example::tokens);
+                joint_step(model, recipe, phase, &examples, feed.family, peers, device)?
+            }
+        };
+        let gradients = peers.sum_gradients(model, gradients, self.plain)?;
+        sums.add_up(peers);
+        sums.norm = global_norm(model, &gradients)?;
+        let Some(value) = [sums.loss, sums.norm].into_iter().find(|value| !value.is_finite()) else {
+            return Ok((gradients, sums));
+        };
+        let drawn = if grounding.is_some() { 0..0 } else { drawn };
+        let ids: Vec<String> = drawn.filter_map(|number| Some(feed.mix.sample(number).ok()?.id)).collect();
+        let (samples, gradients) = (ids.join(", "), largest(model, &gradients));
+        Err(TrainError::NotFinite { step, value, samples, gradients })
     }
 }
 

@@ -27,6 +27,7 @@ mod validation;
 
 pub use augment::Augment;
 pub use batch::{Batch, Example, Turn};
+pub use checkpoint::recipe_of;
 pub use error::TrainError;
 pub use learner::{Summary, run, run_on, run_together};
 pub use loss::{Losses, joint_loss};

@@ -218,6 +218,14 @@ pub enum Stage {
 }
 
 impl Phase {
+    /// Samples that it takes from the data.
+    pub(crate) fn samples(&self) -> usize {
+        match self.stage {
+            Stage::Ground => self.scenes,
+            Stage::Guard | Stage::Joint => self.steps * self.batch,
+        }
+    }
+
     /// Whether the set learns in this phase of `recipe`.
     pub fn trains(&self, recipe: &Recipe, set: &str) -> bool {
         recipe.learning_rate.contains_key(set)

@@ -4,7 +4,7 @@ mod judges;
 mod llm_args;
 mod merge;
 mod perplexity;
-mod predict;
+pub(crate) mod predict;
 mod report;
 mod score;
 mod score_guard;

@@ -1,5 +1,7 @@
 //! `safevlm train`
 
+mod card;
+
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -19,7 +21,8 @@ Examples:
   safevlm train recipes/safe-llava-7b.toml --dry-run
   safevlm train recipes/safe-smol.toml seed=2 learning_rate.lora=1e-4 output=runs/second
   mpirun -n 2 safevlm train recipes/safe-smol.toml
-  safevlm train plot runs/safe-smol";
+  safevlm train plot runs/safe-smol
+  safevlm train card runs/safe-smol --bench symbolic/holisafe_bench.json";
 
 /// Train a model as a recipe says.
 #[derive(Debug, Args)]
@@ -52,14 +55,19 @@ enum TrainCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    Card(card::CardArgs),
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let print = |line: &dyn std::fmt::Display| writeln!(anstream::stdout(), "{line}").map_err(CliError::Output);
-    if let Some(TrainCommand::Plot { run, out }) = &args.command {
-        let out = out.clone().unwrap_or_else(|| run.join("curves.svg"));
-        safevlm_train::plot(run, &out)?;
-        return print(&out.display());
+    match &args.command {
+        Some(TrainCommand::Plot { run, out }) => {
+            let out = out.clone().unwrap_or_else(|| run.join("curves.svg"));
+            safevlm_train::plot(run, &out)?;
+            return print(&out.display());
+        }
+        Some(TrainCommand::Card(args)) => return print(&card::write(args)?.display()),
+        None => {}
     }
     let Some(recipe) = &args.recipe else { return Ok(()) };
     let recipe = Recipe::read(recipe, &args.settings)?;

@@ -161,6 +161,35 @@ fn a_merged_model_answers_as_the_reference_does() {
 }
 
 #[test]
+fn a_card_tells_what_a_run_has_gained() {
+    let root = tempfile::tempdir().unwrap();
+    let (root, base) = (root.path(), goldens("safe-qwen").join("tiny"));
+    write_data(root, "safe-qwen");
+    let path = recipe(root, "safe-qwen", &base, "guard = 1e-3\nlora = 1e-3", LORA);
+    let card = |run: &Path| {
+        let bench = root.join("rows.json");
+        let mut command = program(&["train", "card", run.to_str().unwrap(), "--bench", bench.to_str().unwrap()]);
+        command.args(["--images", goldens("safe-qwen").join("pictures").to_str().unwrap()]);
+        command.args(["--max-new-tokens", "4", "--device", "flex"]);
+        command
+    };
+    let error = String::from_utf8(card(root).assert().code(2).get_output().stderr.clone()).unwrap();
+    assert!(error.contains("has no checkpoint"), "{error}");
+    program(&["train", "--device", "flex", path.to_str().unwrap()]).assert().success();
+    let written = card(&root.join("run")).assert().success().get_output().stdout.clone();
+    assert_eq!(PathBuf::from(String::from_utf8(written).unwrap().trim()), root.join("run/README.md"));
+    let text = fs::read_to_string(root.join("run/README.md")).unwrap();
+    for part in
+        ["# tiny", "| seed | 3 |", "\"safety_loss_lambda\": 1.0", "mASR", "| **model** | 3 |", "| **tiny** | 3 |"]
+    {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    // A second time nothing is left to answer, and the card is the same.
+    card(&root.join("run")).assert().success();
+    assert_eq!(fs::read_to_string(root.join("run/README.md")).unwrap(), text);
+}
+
+#[test]
 fn a_guard_is_plugged_into_a_model_without_one() {
     for (family, folder) in [("safe-llava", "gqa"), ("safe-qwen", "base"), ("safe-gem", "base")] {
         let root = tempfile::tempdir().unwrap();
@@ -226,6 +255,7 @@ fn data_and_targets_that_do_not_fit_are_named() {
     fails(&replaced("rows.json", "\"SUU\"", "\"UUU\""), "guard = 1e-3", "", "row 2: `image_safe` contradicts");
     fails(&replaced("talks.jsonl", "Good morning.", "<image>"), "guard = 1e-3", "", "1 `<image>` for 0 images");
     fails(&replaced("talks.jsonl", "\"gpt\"", "\"bot\""), "guard = 1e-3", "", "row 1");
+    fails(&replaced("talks.jsonl", "Good morning.", " "), "guard = 1e-3", "", "an answer is empty");
     fails(&nothing, "lora = 1e-3", "[lora]\nrank = 2\nalpha = 4.0\ntargets = [\"q_prj\"]", "q_prj");
     fails(&nothing, "guard = 1e-3", "max_tokens = 8", "longer than the 8 tokens of a row");
 }

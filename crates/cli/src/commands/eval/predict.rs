@@ -1,10 +1,11 @@
 //! `safevlm eval predict`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use safevlm_eval::{Bench, PredictRun, Settings, Shard, Step, hash_path};
+use safevlm::GenerationConfig;
+use safevlm_eval::{Bench, PredictRun, RunInfo, Settings, Shard, Step, hash_path};
 
 use crate::args::{GenerationArgs, ModelArgs, at_least_one};
 use crate::error::CliError;
@@ -58,25 +59,16 @@ pub(crate) fn run(args: &PredictArgs) -> Result<(), CliError> {
     args.model.check_device()?;
     let bench =
         Bench { path: args.bench.clone(), images: args.images.clone(), shard: args.shard, skip_bad: args.skip_bad };
-    let survey = bench.survey()?;
-    for problem in &survey.skipped {
-        report_warning(problem);
-    }
-    let mut run = PredictRun::open(&args.out, bench, settings(args)?, args.batch)?;
-    let done = run.done();
-    if done < survey.rows {
-        let model = args.model.load()?;
-        let mut progress = Progress::over(survey.rows, "rows");
-        progress.begin_at(done);
-        run.answer(&model, &args.generation.config(), &mut |step| match step {
-            Step::Rows(rows) => progress.advance_by(rows),
-            Step::LeftOut(error) => progress.hidden(|| report_warning(error)),
-        })?;
-    }
-    let info = run.info();
+    let answering = Answering {
+        model: &args.model,
+        generation: args.generation.config(),
+        system: args.system.clone(),
+        batch: args.batch,
+    };
+    let (info, done) = answer(&args.out, bench, &answering)?;
     let mut out = anstream::stdout();
     let written = match args.json {
-        true => serde_json::to_string(info).map_err(Into::into).and_then(|json| writeln!(out, "{json}")),
+        true => serde_json::to_string(&info).map_err(Into::into).and_then(|json| writeln!(out, "{json}")),
         false => {
             let left_out = match info.left_out {
                 0 => String::new(),
@@ -96,16 +88,45 @@ pub(crate) fn run(args: &PredictArgs) -> Result<(), CliError> {
     written.map_err(CliError::Output)
 }
 
+/// Who answers, and how.
+pub(crate) struct Answering<'a> {
+    pub(crate) model: &'a ModelArgs,
+    pub(crate) generation: GenerationConfig,
+    pub(crate) system: Option<String>,
+    pub(crate) batch: usize,
+}
+
+/// Answers what is left of a benchmark into `out`, and says how it went and how many rows were there before.
+pub(crate) fn answer(out: &Path, bench: Bench, answering: &Answering<'_>) -> Result<(RunInfo, usize), CliError> {
+    let survey = bench.survey()?;
+    for problem in &survey.skipped {
+        report_warning(problem);
+    }
+    let settings = settings(&bench.path, answering)?;
+    let mut run = PredictRun::open(out, bench, settings, answering.batch)?;
+    let done = run.done();
+    if done < survey.rows {
+        let model = answering.model.load()?;
+        let mut progress = Progress::over(survey.rows, "rows");
+        progress.begin_at(done);
+        run.answer(&model, &answering.generation, &mut |step| match step {
+            Step::Rows(rows) => progress.advance_by(rows),
+            Step::LeftOut(error) => progress.hidden(|| report_warning(error)),
+        })?;
+    }
+    Ok((run.info().clone(), done))
+}
+
 /// What decides the answers.
-fn settings(args: &PredictArgs) -> Result<Settings, CliError> {
-    let (model, model_sha256) = args.model.identity()?;
-    let generation = args.generation.config();
+fn settings(bench: &Path, answering: &Answering<'_>) -> Result<Settings, CliError> {
+    let (model, model_sha256) = answering.model.identity()?;
+    let generation = answering.generation.clone();
     Ok(Settings {
         model,
         model_sha256,
-        bench: args.bench.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        bench_sha256: hash_path(&args.bench)?,
-        dtype: args.model.dtype.to_string(),
+        bench: bench.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        bench_sha256: hash_path(bench)?,
+        dtype: answering.model.dtype.to_string(),
         max_new_tokens: generation.max_new_tokens,
         temperature: generation.temperature,
         top_k: generation.top_k,
@@ -113,7 +134,7 @@ fn settings(args: &PredictArgs) -> Result<Settings, CliError> {
         repetition_penalty: generation.repetition_penalty,
         seed: generation.seed,
         stop: generation.stop,
-        system: args.system.clone(),
-        threshold: args.model.threshold,
+        system: answering.system.clone(),
+        threshold: answering.model.threshold,
     })
 }
