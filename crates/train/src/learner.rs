@@ -2,33 +2,26 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use safevlm::{Cache, DeviceSpec};
-use safevlm_family::{Family, ModelOf};
-use safevlm_kernels::on_pool;
-use safevlm_nn::VisionEncoder;
 use serde::Serialize;
 
 use crate::base::Base;
-use crate::batch::{Batch, Example};
 use crate::checkpoint::{self, Progress, State};
 use crate::error::TrainError;
 use crate::export::{ADAPTER, export};
-use crate::feed::{Answers, Feed};
-use crate::ground::Grounding;
-use crate::log::{Line, Sums, open_log, progress_bar, scene_bar};
-use crate::loss::joint_loss;
+use crate::feed::Feed;
+use crate::log::{Line, open_log, progress_bar};
 use crate::mix::Mix;
-use crate::optimizer::{Accumulated, GroupedAdamW, global_norm, largest, learning_rate, read};
+use crate::optimizer::{GroupedAdamW, learning_rate};
 use crate::peers::Peers;
-use crate::recipe::{Phase, Recipe, Stage};
+use crate::recipe::{Recipe, Stage};
 use crate::sources::mix;
+use crate::step::Steps;
 use crate::trainable::Trainable;
 use crate::trainee::{Trainee, WithTrainee};
 use crate::validation::validate;
@@ -199,63 +192,6 @@ impl WithTrainee for Run<'_> {
     }
 }
 
-/// What every step needs.
-struct Steps<'a, F> {
-    recipe: &'a Recipe,
-    feed: Feed<'a, F>,
-    peers: &'a Peers,
-    device: &'a Device,
-    /// The same device without autodiff.
-    plain: &'a Device,
-    progress: bool,
-}
-
-impl<F: Trainee> Steps<'_, F> {
-    /// What a phase of grounding draws from.
-    fn ground(&self, model: &ModelOf<F>, phase: &Phase, samples: Range<usize>) -> Result<Grounding, TrainError> {
-        let shown = scene_bar(phase.scenes, self.progress);
-        let cut = self.recipe.vision_from.filter(|_| phase.trains(self.recipe, "vision"));
-        let made = Grounding::prepare(&self.feed, model, cut, samples, self.device, &mut || shown.inc(1))?;
-        shown.finish_and_clear();
-        Ok(made)
-    }
-
-    /// The gradients of a step's loss, over all processes. They and the loss are numbers: before a parameter could hold
-    /// what others would make of it, they are an error.
-    fn gradients(
-        &self,
-        model: &ModelOf<F>,
-        phase: &Phase,
-        step: usize,
-        drawn: Range<usize>,
-        grounding: Option<&Grounding>,
-    ) -> Result<(GradientsParams, Sums), TrainError> {
-        let Self { recipe, feed, peers, device, .. } = self;
-        let (gradients, mut sums) = match grounding {
-            Some(grounding) => ground_step::<F>(model, grounding, step, phase, peers, device)?,
-            None => {
-                let weight = &|combination| phase.weight_of(recipe, combination);
-                let answers = Answers { weight, first_token: phase.first_token };
-                let answers = (phase.stage == Stage::Joint).then_some(&answers);
-                let mut examples = feed.examples(peers.share(drawn.clone()), answers)?;
-                // Rows of like length in one forward pass leave little padding.
-                examples.sort_by_key(Example::tokens);
-                joint_step(model, recipe, phase, &examples, feed.family, peers, device)?
-            }
-        };
-        let gradients = peers.sum_gradients(model, gradients, self.plain)?;
-        sums.add_up(peers);
-        sums.norm = global_norm(model, &gradients)?;
-        let Some(value) = [sums.loss, sums.norm].into_iter().find(|value| !value.is_finite()) else {
-            return Ok((gradients, sums));
-        };
-        let drawn = if grounding.is_some() { 0..0 } else { drawn };
-        let ids: Vec<String> = drawn.filter_map(|number| Some(feed.mix.sample(number).ok()?.id)).collect();
-        let (samples, gradients) = (ids.join(", "), largest(model, &gradients));
-        Err(TrainError::NotFinite { step, value, samples, gradients })
-    }
-}
-
 /// What a line of the log calls itself that was not learned from.
 pub(crate) const VALIDATION: &str = "validation";
 
@@ -263,70 +199,4 @@ fn write_line(log: &mut Option<File>, recipe: &Recipe, line: &Line<'_>) -> Resul
     let Some(log) = log else { return Ok(()) };
     writeln!(log, "{}", serde_json::to_string(line).unwrap_or_default())
         .map_err(|source| TrainError::Write { path: recipe.output.clone(), source })
-}
-
-/// Gradients of the grounding loss.
-fn ground_step<F: Trainee>(
-    model: &ModelOf<F>,
-    grounding: &Grounding,
-    step: usize,
-    phase: &Phase,
-    peers: &Peers,
-    device: &Device,
-) -> Result<(GradientsParams, Sums), TrainError> {
-    let drawn = peers.share(grounding.draw(step, phase.batch));
-    if drawn.is_empty() {
-        return Ok((GradientsParams::new(), Sums::default()));
-    }
-    let share = drawn.len() as f64 / phase.batch as f64;
-    let loss = grounding.loss::<F>(model, &drawn, device)?.mul_scalar(share);
-    let mut sums = Sums::default();
-    sums.loss = read(loss.clone().detach())?;
-    sums.language = Some(sums.loss);
-    Ok((GradientsParams::from_grads(on_pool(|| loss.backward()), model), sums))
-}
-
-/// Gradients of the joint loss, or of the guard's alone, accumulated over micro-batches.
-pub(crate) fn joint_step<F: Family>(
-    model: &ModelOf<F>,
-    recipe: &Recipe,
-    phase: &Phase,
-    examples: &[Example],
-    family: &F,
-    peers: &Peers,
-    device: &Device,
-) -> Result<(GradientsParams, Sums), TrainError> {
-    let mut sums = Sums::default();
-    let mut gradients = Accumulated::new();
-    let parts: Vec<&[Example]> = examples.chunks(phase.micro_batch).collect();
-    let batches: Vec<Batch> = parts.iter().map(|part| Batch::new(part, family.image_token(), 0)).collect();
-    // Every answer token and every label counts the same, whichever micro-batch and process it is in.
-    let own_weights: f32 = batches.iter().flat_map(|batch| &batch.weights).sum();
-    let own_labels: usize = batches.iter().map(|batch| batch.labels.len()).sum();
-    let (all_weights, all_labels) = (peers.total(f64::from(own_weights)), peers.total(own_labels as f64));
-    for (part, batch) in parts.into_iter().zip(&batches) {
-        let images: Vec<_> = part.iter().flat_map(|example| &example.images).map(AsRef::as_ref).collect();
-        let inputs = family.inputs(batch.sequences.clone(), &images, device)?;
-        let features = inputs.pixels.map(|pixels| model.vision.encode(pixels));
-        let mut losses = joint_loss(model, batch, &inputs.sequences, features, device)?;
-        sums.count(losses.guard_logits.as_ref(), &batch.labelled, &batch.labels)?;
-        let weights: f32 = batch.weights.iter().sum();
-        for (sum, loss, share) in [
-            (&mut sums.language, &mut losses.language, f64::from(weights) / all_weights),
-            (&mut sums.guard, &mut losses.guard, batch.labels.len() as f64 / all_labels),
-        ] {
-            *loss = loss.take().map(|loss| loss.mul_scalar(share));
-            if let Some(loss) = loss {
-                *sum = Some(sum.unwrap_or(0.0) + read(loss.clone().detach())?);
-            }
-        }
-        if let Some(loss) = losses.joint(recipe.safety_loss_lambda) {
-            sums.loss += read(loss.clone().detach())?;
-            // Answers without a picture teach a guard nothing, where it is all that learns.
-            if loss.is_tracked() {
-                gradients.add(on_pool(|| loss.backward()), model);
-            }
-        }
-    }
-    Ok((gradients.take(), sums))
 }

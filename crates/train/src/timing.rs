@@ -10,10 +10,11 @@ use safevlm_family::Family;
 use crate::base::Base;
 use crate::batch::{Example, Turn};
 use crate::error::TrainError;
-use crate::learner::joint_step;
-use crate::optimizer::{GroupedAdamW, global_norm, largest};
+use crate::norm::{global_norm, largest};
+use crate::optimizer::GroupedAdamW;
 use crate::peers::Peers;
 use crate::recipe::{Phase, Recipe, Stage};
+use crate::step::joint_step;
 use crate::trainable::Trainable;
 use crate::trainee::{Trainee, WithTrainee, with_trainee};
 
