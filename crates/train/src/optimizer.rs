@@ -62,7 +62,7 @@ impl GroupedAdamW {
         Self { trainable, weight_decay, clip_norm, moments: BTreeMap::new() }
     }
 
-    /// One step with the `gradients` of a loss, whose [`global_norm`] is `norm`; `rates` gives each set's learning rate,
+    /// One step with the `gradients` of a loss, whose [`global_norm`](crate::global_norm) is `norm`; `rates` gives each set's learning rate,
     /// and a set without one stays as it is.
     pub fn step<M: Module>(
         &mut self,

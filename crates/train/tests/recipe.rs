@@ -113,6 +113,9 @@ fn values_that_cannot_train_are_named() {
         ("clip_norm=nan", "clip_norm must be above 0"),
         ("checkpoint_every=0", "checkpoint_every must be above 0"),
         ("lora.rank=0", "lora.rank must be above 0"),
+        ("lora.rank=4294967296", "lora.rank must be 65536 at most"),
+        ("phase.0.batch=9223372036854775807", "phase.batch must be 1048576 at most"),
+        ("phase.0.steps=9223372036854775807", "phase.steps must be 1099511627776 at most"),
         ("learning_rate.guard=-1.0", "learning_rate.guard must be above 0"),
         ("learning_rate.guard=inf", "learning_rate.guard must be above 0"),
         ("warmup=1.5", "warmup must be from 0 to 1"),
@@ -147,6 +150,8 @@ fn values_that_cannot_train_are_named() {
     assert!(message(&ground, &[]).contains("grounding does not train the guard"));
     for (lines, reason) in [
         ("max_tokens = 0", "max_tokens must be above 0"),
+        ("validation = { every = 0, samples = 1, data = [] }", "validation.every must be above 0"),
+        ("validation = { every = 1, samples = 1, data = [] }", "the number of validation.data must be above 0"),
         ("augment = { crop = 0.9 }", "augment.crop must be from 0 to 0.5"),
         ("data = [{ kind = \"llava\" }]", "data.path names the file of rows"),
         ("data = [{ kind = \"symbolic\", path = \"x\" }]", "data.path names the file of rows"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dtype::FloatDtype;
 use crate::error::WeightsError;
-use crate::folder::{MANIFEST_FILE, StagedFolder};
+use crate::folder::{MANIFEST_FILE, ModelManifest, StagedFolder};
 use crate::manifest::FileRecord;
 use crate::peft::{ADAPTER_CONFIG, PeftAdapter};
 use crate::safetensors::{ADAPTER_FILE, SINGLE_FILE, SafetensorsDir};
@@ -20,16 +20,12 @@ const FILE_LIMIT: u64 = 1 << 30;
 
 /// Writes the model folder `out`: `base` with `adapter` merged into its weights, one safetensors file under the base's
 /// names and in the base's types, and its tokenizer and settings. The adapter's own `config.json` replaces the base's,
-/// for it may have a guard that the base has not. The folder appears when it is whole.
+/// for it may have a guard that the base has not. The folder appears when it is whole; one that was made of the same
+/// files is kept.
 ///
 /// # Errors
-/// When a file cannot be read or written, the adapter does not fit, the base is quantized, or `out` is there already.
+/// When a file cannot be read or written, the adapter does not fit, the base is quantized, or `out` holds something else.
 pub fn merge_adapter(base: &Path, adapter: &Path, out: &Path, progress: bool) -> Result<PathBuf, WeightsError> {
-    let exists = out.exists() && fs::read_dir(out).map_err(WeightsError::io("read", out))?.next().is_some();
-    if exists {
-        let reason = std::io::Error::other("it holds something already: give a new folder");
-        return Err(WeightsError::io("create", out)(reason));
-    }
     let weights = SafetensorsDir::open(base)?;
     let opened = PeftAdapter::open(adapter)?;
     let merged = opened.merge(&weights)?;
@@ -38,8 +34,7 @@ pub fn merge_adapter(base: &Path, adapter: &Path, out: &Path, progress: bool) ->
         let reason = "it is quantized: merge into the model in full precision, and quantize the result";
         return Err(WeightsError::unsupported(base, reason));
     }
-    let staged = StagedFolder::create(out)?;
-    let mut sources = BTreeMap::new();
+    let (mut sources, mut copied) = (BTreeMap::new(), Vec::new());
     for entry in fs::read_dir(base).map_err(WeightsError::io("read", base))? {
         let path = entry.map_err(WeightsError::io("read", base))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -47,14 +42,28 @@ pub fn merge_adapter(base: &Path, adapter: &Path, out: &Path, progress: bool) ->
         if weights.iter().any(|ending| name.ends_with(ending)) {
             sources.insert(name, FileRecord::of(&path)?);
         } else if path.is_file() && name != MANIFEST_FILE && !name.starts_with('.') && name != "README.md" {
-            copy(&path, &staged.path().join(name))?;
+            copied.push((path, name));
         }
     }
-    for name in [ADAPTER_FILE, ADAPTER_CONFIG, CONFIG].map(|name| adapter.join(name)) {
-        if name.is_file() {
-            let of = name.file_name().unwrap_or_default().to_string_lossy();
-            sources.insert(format!("adapter/{of}"), FileRecord::of(&name)?);
+    for path in [ADAPTER_FILE, ADAPTER_CONFIG, CONFIG].map(|name| adapter.join(name)) {
+        if path.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            sources.insert(format!("adapter/{name}"), FileRecord::of(&path)?);
         }
+    }
+    if out.exists() && fs::read_dir(out).map_err(WeightsError::io("read", out))?.next().is_some() {
+        let manifest = ModelManifest::read(out).ok().flatten();
+        return match manifest.is_some_and(|m| m.sources == sources && m.is_complete(out)) {
+            true => Ok(out.to_path_buf()),
+            false => {
+                let reason = std::io::Error::other("it holds something else already: give a new folder, or remove it");
+                Err(WeightsError::io("create", out)(reason))
+            }
+        };
+    }
+    let staged = StagedFolder::create(out)?;
+    for (path, name) in copied {
+        copy(&path, &staged.path().join(name))?;
     }
     if adapter.join(CONFIG).is_file() {
         copy(&adapter.join(CONFIG), &staged.path().join(CONFIG))?;

@@ -27,7 +27,7 @@ pub(crate) struct MergeArgs {
     /// A folder with an adapter in PEFT's format.
     #[arg(value_name = "ADAPTER")]
     adapter: PathBuf,
-    /// The folder to write, which must not be there yet.
+    /// The folder to write, which must not hold anything else.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }

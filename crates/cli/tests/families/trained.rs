@@ -127,10 +127,18 @@ fn every_family_is_trained_and_merged() {
             "{family}: nothing was learned"
         );
 
-        // The same folder is not written twice, and the other family's adapter does not fit.
-        let again = ["merge", base.to_str().unwrap(), adapter.to_str().unwrap(), "--out", merged.to_str().unwrap()];
-        let error = String::from_utf8(program(&again).assert().code(1).get_output().stderr.clone()).unwrap();
-        assert!(error.contains("give a new folder"), "{error}");
+        // A folder of the same files is kept; another, and one that was changed, are not touched.
+        let merge = |out: &Path| {
+            program(&["merge", base.to_str().unwrap(), adapter.to_str().unwrap(), "--out", out.to_str().unwrap()])
+        };
+        let made = fs::metadata(merged.join("model.safetensors")).unwrap().modified().unwrap();
+        merge(&merged).assert().success();
+        assert_eq!(fs::metadata(merged.join("model.safetensors")).unwrap().modified().unwrap(), made);
+        fs::write(merged.join("model.safetensors"), "changed").unwrap();
+        for out in [&merged, &adapter] {
+            let error = String::from_utf8(merge(out).assert().code(1).get_output().stderr.clone()).unwrap();
+            assert!(error.contains("give a new folder"), "{error}");
+        }
     }
 }
 

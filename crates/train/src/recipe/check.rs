@@ -7,6 +7,10 @@ impl Recipe {
     /// The first thing that is wrong with it.
     pub(super) fn check(&self) -> Result<(), String> {
         let positive = |name: &str, ok: bool| if ok { Ok(()) } else { Err(format!("{name} must be above 0")) };
+        let at_most = |name: &str, value: usize, most: usize| match value <= most {
+            true => Ok(()),
+            false => Err(format!("{name} must be {most} at most")),
+        };
         let share = |name: &str, value: f64| match (0.0..=1.0).contains(&value) {
             true => Ok(()),
             false => Err(format!("{name} must be from 0 to 1")),
@@ -24,6 +28,7 @@ impl Recipe {
         }
         if let Some(lora) = &self.lora {
             positive("lora.rank", lora.rank > 0)?;
+            at_most("lora.rank", lora.rank, 1 << 16)?;
             positive("lora.alpha", lora.alpha > 0.0 && lora.alpha.is_finite())?;
         }
         share("guard.dropout", self.guard.as_ref().map_or(0.0, |guard| guard.dropout))?;
@@ -38,6 +43,7 @@ impl Recipe {
         if let Some(Validation { every, samples, patience, data }) = &self.validation {
             positive("validation.every", *every > 0)?;
             positive("validation.samples", *samples > 0)?;
+            at_most("validation.samples", *samples, 1 << 30)?;
             positive("validation.patience", *patience != Some(0))?;
             positive("the number of validation.data", !data.is_empty())?;
         }
@@ -56,10 +62,14 @@ impl Recipe {
         }
         for phase in &self.phase {
             positive("phase.batch", phase.batch > 0)?;
+            at_most("phase.batch", phase.batch, 1 << 20)?;
+            at_most("phase.steps", phase.steps, 1 << 40)?;
+            at_most("phase.scenes", phase.scenes, 1 << 30)?;
             if (phase.steps > 0) == phase.epochs.is_some() {
                 return Err("a phase has steps or epochs: give one of them".to_owned());
             }
-            positive("phase.epochs", phase.epochs.is_none_or(|epochs| epochs > 0.0 && epochs.is_finite()))?;
+            positive("phase.epochs", phase.epochs.is_none_or(|epochs| epochs > 0.0))?;
+            at_most("phase.epochs", phase.epochs.map_or(0, |epochs| epochs as usize), 1 << 20)?;
             if phase.stage == Stage::Ground && phase.trains(self, "guard") {
                 return Err("grounding does not train the guard: name the phase's sets without it".to_owned());
             }

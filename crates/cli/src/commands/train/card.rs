@@ -18,7 +18,7 @@ use crate::terminal::stderr_is_terminal;
 /// Measure a run's model beside its base, and write both down as the run's README.md, a model card.
 #[derive(Debug, Args)]
 pub(crate) struct CardArgs {
-    /// The run's output folder. The merged model goes into `model` in it, unless it is there already.
+    /// The run's output folder. The merged model goes into `model` in it.
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Rows that training has not seen, with the fields of HoliSafe-Bench.
@@ -43,9 +43,8 @@ pub(crate) fn write(args: &CardArgs) -> Result<PathBuf, CliError> {
     let recipe = recipe_of(&args.run)?;
     let base = registry::resolve(&recipe.base)?;
     let model = args.run.join("model");
-    if !model.is_dir() {
-        merge_adapter(&base, &args.run.join("adapter"), &model, stderr_is_terminal()).map_err(safevlm::Error::from)?;
-    }
+    // One of this very adapter is kept, and of another refused: its figures would be another's.
+    merge_adapter(&base, &args.run.join("adapter"), &model, stderr_is_terminal()).map_err(safevlm::Error::from)?;
     let runs = [(&base, "before.jsonl"), (&model, "after.jsonl")].map(|(dir, name)| (dir, args.run.join(name)));
     for (dir, out) in &runs {
         let bench = Bench { path: args.bench.clone(), images: args.images.clone(), shard: None, skip_bad: false };
