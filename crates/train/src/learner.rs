@@ -63,7 +63,8 @@ pub fn run_together(
     progress: bool,
 ) -> Result<Summary, TrainError> {
     let progress = progress && peers.leads();
-    let done = crate::sources::open(recipe, progress).and_then(|data| run_with(recipe, &data, device, peers, progress));
+    let done = crate::sources::open(recipe, progress)
+        .and_then(|data| run_with(recipe, &data, &peers.device(*device), peers, progress));
     done.inspect_err(|error| peers.fail(error))
 }
 

@@ -4,6 +4,7 @@
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
+use safevlm::{DeviceSpec, available};
 
 use crate::error::TrainError;
 
@@ -50,6 +51,20 @@ impl Peers {
     /// How many there are.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// The device of this process: where `asked` names a kind of GPU without a number, each process of a machine takes
+    /// the next one of it.
+    pub(crate) fn device(&self, asked: DeviceSpec) -> DeviceSpec {
+        // As the launchers number the processes of one machine: Open MPI, those with Hydra, Slurm.
+        let numbers = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
+        let number = numbers.iter().find_map(|variable| std::env::var(variable).ok()?.parse().ok());
+        match number {
+            Some(number) if self.size > 1 => {
+                nth_of_kind(asked, number, available().into_iter().map(|device| device.spec))
+            }
+            _ => asked,
+        }
     }
 
     /// Whether this process is the one that writes.
@@ -126,6 +141,19 @@ impl Peers {
     }
 }
 
+/// The `nth` of the devices of the kind that `asked` names without a number, over and over; else `asked`.
+fn nth_of_kind(asked: DeviceSpec, nth: usize, all: impl Iterator<Item = DeviceSpec>) -> DeviceSpec {
+    use DeviceSpec::{Cuda, Metal, Vulkan, Wgpu};
+    let is_of_kind = |found: &DeviceSpec| {
+        matches!(
+            (asked, found),
+            (Cuda(None), Cuda(_)) | (Vulkan(None), Vulkan(_)) | (Wgpu(None), Wgpu(_)) | (Metal(None), Metal(_))
+        )
+    };
+    let kind: Vec<DeviceSpec> = all.filter(is_of_kind).collect();
+    if kind.is_empty() { asked } else { kind[nth % kind.len()] }
+}
+
 /// Values that are summed at once, four megabytes.
 #[cfg(feature = "mpi")]
 const PIECE: usize = 1 << 20;
@@ -191,6 +219,18 @@ impl ModuleVisitor for Shape<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processes_of_one_machine_take_one_device_each() {
+        use DeviceSpec::{Auto, Cuda, Flex, Vulkan};
+        let all = || [Cuda(Some(0)), Cuda(Some(1)), Vulkan(Some(0)), Flex].into_iter();
+        let taken = |asked| [0, 1, 2].map(|nth| nth_of_kind(asked, nth, all()));
+        assert_eq!(taken(Cuda(None)), [Cuda(Some(0)), Cuda(Some(1)), Cuda(Some(0))]);
+        assert_eq!(taken(Vulkan(None)), [Vulkan(Some(0)); 3]);
+        for asked in [Cuda(Some(1)), Flex, Auto] {
+            assert_eq!(taken(asked), [asked; 3]);
+        }
+    }
 
     #[test]
     fn shares_are_all_of_it_once() {
