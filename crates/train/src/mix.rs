@@ -13,8 +13,16 @@ use crate::sample::{Sample, Source};
 /// begun again, in another order.
 pub struct Mix {
     parts: Vec<Part>,
-    /// Which part each number belongs to, and which of the part's samples it is, as far as that has been drawn.
-    drawn: Mutex<(ChaCha8Rng, Vec<(usize, usize)>)>,
+    drawn: Mutex<Drawn>,
+}
+
+/// What each number means, as far as that has been drawn.
+struct Drawn {
+    rng: ChaCha8Rng,
+    /// For each number its part, and which of the part's samples it is.
+    places: Vec<(usize, usize)>,
+    /// For each part the sample that is drawn from it next.
+    next: Vec<usize>,
 }
 
 struct Part {
@@ -28,12 +36,21 @@ struct Part {
 impl Mix {
     /// Sources, each with its weight beside the others; without one a source counts as many as it has samples, and an
     /// endless one 1.
+    ///
+    /// # Panics
+    ///
+    /// If there is no source, which is a mistake of the caller.
     pub fn new(sources: Vec<(Box<dyn Source>, Option<f64>)>, seed: u64) -> Self {
+        assert!(!sources.is_empty(), "a mix has a source");
+        let next = vec![0; sources.len()];
         let parts = sources.into_iter().enumerate().map(|(nth, (source, weight))| {
             let weight = weight.unwrap_or_else(|| source.count().map_or(1.0, |count| count as f64));
             Part { source, weight, seed: seed ^ (nth as u64 + 1) << 40, order: Mutex::new(None) }
         });
-        Self { parts: parts.collect(), drawn: Mutex::new((ChaCha8Rng::seed_from_u64(seed), Vec::new())) }
+        Self {
+            parts: parts.collect(),
+            drawn: Mutex::new(Drawn { rng: ChaCha8Rng::seed_from_u64(seed), places: Vec::new(), next }),
+        }
     }
 
     /// Samples of one epoch: of all sources that end. None where all are endless.
@@ -57,11 +74,7 @@ impl Mix {
         }
         // What was drawn before a panic was drawn rightly.
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        let (rng, places) = &mut *drawn;
-        let mut next = vec![0; self.parts.len()];
-        if places.len() <= number {
-            places.iter().for_each(|(part, nth)| next[*part] = nth + 1);
-        }
+        let Drawn { rng, places, next } = &mut *drawn;
         let total: f64 = self.parts.iter().map(|part| part.weight).sum();
         while places.len() <= number {
             let mut at = rng.random_range(0.0..total);
