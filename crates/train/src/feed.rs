@@ -44,7 +44,8 @@ impl<F: Family> Feed<'_, F> {
         Ok(sample)
     }
 
-    /// The examples of some samples; without `answers` they end with the picture, and samples without a class have none.
+    /// The examples of some samples. Without `answers`, and where no question is left of a sample, they end with the picture;
+    /// samples without a class then have none.
     pub(crate) fn examples(
         &self,
         samples: impl IntoIterator<Item = usize>,
@@ -65,18 +66,12 @@ impl<F: Family> Feed<'_, F> {
 
     /// All questions about the same pictures share them, as far as a row may be long.
     fn of_sample(&self, sample: &Sample, answers: Option<&Answers<'_>>) -> Result<Vec<Example>, TrainError> {
+        let Some(Answers { weight, first_token }) = answers.filter(|_| !sample.exchanges.is_empty()) else {
+            return Ok(self.picture(sample)?.into_iter().collect());
+        };
         let mut examples: Vec<Example> = Vec::new();
         for exchange in &sample.exchanges {
             let conversation = exchange.conversation(&sample.images);
-            let Some(Answers { weight, first_token }) = answers else {
-                let mut stem = self.family.prompt(&conversation)?;
-                if let (Some(end), Some(label)) = (self.behind_images(&stem), sample.label) {
-                    stem.truncate(end);
-                    examples.push(Example { stem, turns: vec![], label: Some(label), images: conversation.images });
-                }
-                // Every question about a picture begins alike.
-                break;
-            };
             if exchange.answer.trim().is_empty() {
                 let reason = "an answer is empty, and an answer is what is learned: remove its row".to_owned();
                 return Err(TrainError::Sample { id: sample.id.clone(), reason });
@@ -108,6 +103,15 @@ impl<F: Family> Feed<'_, F> {
             }
         }
         Ok(examples)
+    }
+
+    /// A picture with its class and without questions; none where there is no class to learn.
+    fn picture(&self, sample: &Sample) -> Result<Option<Example>, TrainError> {
+        let shown = sample.shown();
+        let mut stem = self.family.prompt(&shown)?;
+        let (Some(end), Some(_)) = (self.behind_images(&stem), sample.label) else { return Ok(None) };
+        stem.truncate(end);
+        Ok(Some(Example { stem, turns: vec![], label: sample.label, images: shown.images }))
     }
 
     /// Where the last visual token ends; none without any.

@@ -61,12 +61,10 @@ impl Grounding {
             let (mut rows, mut images) = (vec![], vec![]);
             for number in part {
                 let sample = feed.sample(*number)?;
-                let (Some(subject), [image], [exchange, ..]) =
-                    (&sample.subject, &sample.images[..], &sample.exchanges[..])
-                else {
+                let (Some(subject), [image]) = (&sample.subject, &sample.images[..]) else {
                     return Err(TrainError::NoSubject);
                 };
-                rows.push(feed.family.prompt(&exchange.conversation(&sample.images))?);
+                rows.push(feed.family.prompt(&sample.shown())?);
                 images.push(image.clone());
                 let ids = words(feed, subject, sample.label.unwrap_or(0))?;
                 let place = |id: u32| {

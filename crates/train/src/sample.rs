@@ -22,6 +22,17 @@ pub struct Sample {
     pub subject: Option<String>,
 }
 
+impl Sample {
+    /// Its pictures as the first question shows them, or with no word where there is none: what stands before the last
+    /// picture's end is the same.
+    pub fn shown(&self) -> Conversation {
+        match self.exchanges.first() {
+            Some(exchange) => exchange.conversation(&self.images),
+            None => Conversation::new().user("", self.images.iter().cloned()),
+        }
+    }
+}
+
 /// A question, with whatever was said before it, and its answer.
 #[derive(Clone, Debug)]
 pub struct Exchange {

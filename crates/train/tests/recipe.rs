@@ -148,6 +148,9 @@ fn values_that_cannot_train_are_named() {
     }
     let ground = RECIPE.replace("\"joint\"\nsteps", "\"ground\"\nsteps");
     assert!(message(&ground, &[]).contains("grounding does not train the guard"));
+    let seeing = ground.replace("guard = 1e-2", "vision = 1e-2");
+    assert!(message(&seeing, &[]).contains("from the block vision_from on"));
+    assert!(recipe(&format!("vision_from = 1\n{seeing}"), &[]).is_ok());
     for (lines, reason) in [
         ("max_tokens = 0", "max_tokens must be above 0"),
         ("validation = { every = 0, samples = 1, data = [] }", "validation.every must be above 0"),

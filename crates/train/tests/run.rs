@@ -101,6 +101,7 @@ fn runs_learn_and_can_be_killed() {
     resumes(root.path(), &until(usize::MAX));
     validates(root.path());
     mixes(root.path());
+    stays_silent(root.path());
     recomputes(root.path());
     explodes(root.path());
 }
@@ -254,6 +255,35 @@ fn mixes(root: &Path) {
     train(&killed, &mixed(usize::MAX)).unwrap();
     let bytes = |recipe: &Recipe| fs::read(recipe.output.join("adapter/adapter_model.safetensors")).unwrap();
     assert_eq!(bytes(&killed), bytes(&whole));
+}
+
+/// Scenes of which no question is left, as an ablation's may be.
+struct Silent(Symbolic);
+
+impl Source for Silent {
+    fn count(&self) -> Option<usize> {
+        None
+    }
+
+    fn sample(&self, number: usize) -> Result<Sample, TrainError> {
+        let sample = self.0.sample(number)?;
+        // One that is grounded, one that is guarded, and all of the joint phase but the first two.
+        let silent = [1, 4].contains(&number) || number >= 7;
+        Ok(Sample { exchanges: if silent { vec![] } else { sample.exchanges.clone() }, ..sample })
+    }
+}
+
+/// A picture without questions still has a class, and a name to be grounded in.
+fn stays_silent(root: &Path) {
+    let joint = RECIPE.find("[[phase]]").unwrap();
+    let text = format!("{}{STAGES}", &RECIPE[..joint]).replace(", \"vision\"]", "]");
+    let recipe = recipe_in(root, "silent", &text);
+    let scenes = Silent(Symbolic::new(PictureSets::stand_in(Split::Train), 3));
+    train(&recipe, &Mix::new(vec![(Box::new(scenes), None)], 3)).unwrap();
+    let joint: Vec<Value> = log(&recipe).into_iter().filter(|line| line["phase"] == "joint").collect();
+    let answered: Vec<bool> = joint.iter().map(|line| line["language"].is_f64()).collect();
+    assert_eq!(answered, [true, false, false, false]);
+    assert!(joint.iter().all(|line| line["guard"].is_f64()), "a picture without questions has a class: {joint:?}");
 }
 
 /// What is computed again on the way back comes out the same.

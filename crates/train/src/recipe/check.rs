@@ -70,6 +70,13 @@ impl Recipe {
             }
             positive("phase.epochs", phase.epochs.is_none_or(|epochs| epochs > 0.0))?;
             at_most("phase.epochs", phase.epochs.map_or(0, |epochs| epochs as usize), 1 << 20)?;
+            if phase.stage == Stage::Ground && phase.trains(self, "vision") && self.vision_from.is_none() {
+                return Err(
+                    "grounding trains an encoder from the block vision_from on: give it, or name the phase's sets \
+                            without vision"
+                        .to_owned(),
+                );
+            }
             if phase.stage == Stage::Ground && phase.trains(self, "guard") {
                 return Err("grounding does not train the guard: name the phase's sets without it".to_owned());
             }
