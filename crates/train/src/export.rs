@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
-use safevlm_weights::{ADAPTER_FILE, FieldPath, LoadReport, SaveDtype, StagedFolder, Tensors, save_tensors};
+use safevlm_weights::{ADAPTER_FILE, FieldPath, LoadReport, StagedFolder, Tensors, save_tensors};
 use serde_json::{Value, json};
 
 use crate::error::TrainError;
-use crate::recipe::{LoraRecipe, Recipe, SaveAs};
+use crate::optimizer::read_all;
+use crate::recipe::{LoraRecipe, Recipe};
 use crate::trainable::Trainable;
 
 /// The folder in a run's output.
@@ -33,13 +34,8 @@ pub(crate) fn export(
         return Err(error);
     }
     let staged = StagedFolder::create(&recipe.output.join(ADAPTER))?;
-    let dtype = match recipe.save_as {
-        SaveAs::F32 => SaveDtype::F32,
-        SaveAs::F16 => SaveDtype::F16,
-        SaveAs::Bf16 => SaveDtype::BF16,
-    };
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-    save_tensors(&staged.path().join(ADAPTER_FILE), &tensors, dtype, &metadata)?;
+    save_tensors(&staged.path().join(ADAPTER_FILE), &tensors, recipe.save_as, &metadata)?;
     staged.write_json("adapter_config.json", &adapter_config(recipe, &tensors))?;
     staged.write_json("config.json", config)?;
     Ok(staged.commit(format!("safevlm train {}", recipe.name), BTreeMap::new())?)
@@ -141,11 +137,9 @@ impl ModuleVisitor for Collect<'_> {
         let name = self.name(&self.path.name());
         let value = param.val();
         let shape = value.dims().to_vec();
-        let data = value.try_into_data().map_err(|e| e.to_string());
-        let values = data.and_then(|d| d.try_into_vec::<f32>().map_err(|e| format!("{e:?}")));
-        self.failed = match values {
+        self.failed = match read_all(value) {
             Ok(values) => self.tensors.insert(name, shape, values).err().map(TrainError::from),
-            Err(reason) => Some(TrainError::Device(reason)),
+            Err(error) => Some(error),
         };
     }
 

@@ -18,6 +18,7 @@ use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Padding, Projector, Vlm};
 
 use crate::error::TrainError;
 use crate::feed::Feed;
+use crate::optimizer::read_all;
 use crate::trainee::{CutEncoder, Trainee};
 
 /// Divides the cosines before the softmax (CLIP's, arXiv 2103.00020).
@@ -97,12 +98,12 @@ impl Grounding {
                 let maps = model.vision.until(pixels, cut).ok_or(TrainError::Cut { block: cut })?;
                 let [images, shape @ ..] = maps.dims();
                 self.shape = shape.to_vec();
-                (values(maps)?, vec![1; images])
+                (read_all(maps)?, vec![1; images])
             }
             None => {
                 let features = model.vision.encode(pixels);
                 self.shape = vec![features.states().dims()[1]];
-                (values(features.states())?, features.counts().to_vec())
+                (read_all(features.states())?, features.counts().to_vec())
             }
         };
         let size: usize = self.shape.iter().product();
@@ -180,11 +181,6 @@ impl Grounding {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
-    let data = tensor.detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
-    data.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))
-}
-
 /// Length of each row, `[rows, width]` to `[rows, 1]`.
 fn length(rows: Tensor<2>) -> Tensor<2> {
     rows.square().sum_dim(1).add_scalar(1e-12).sqrt()
@@ -250,7 +246,8 @@ mod tests {
                 model.visual_tokens(pixels.clone().select(0, Tensor::from_data([2, 0, 2, 1], &device)), &device);
             let cached = grounding.visual_tokens::<Processor>(&model, &drawn, &device).unwrap();
             assert_eq!(cached.counts(), direct.counts());
-            for (ours, theirs) in values(cached.states()).unwrap().into_iter().zip(values(direct.states()).unwrap()) {
+            for (ours, theirs) in read_all(cached.states()).unwrap().into_iter().zip(read_all(direct.states()).unwrap())
+            {
                 assert!((ours - theirs).abs() < 2e-3, "{cut:?}: {ours} {theirs}");
             }
             let loss = grounding.loss::<Processor>(&model, &drawn, &device).unwrap();

@@ -39,7 +39,7 @@ pub use optimizer::{GroupedAdamW, learning_rate};
 pub use peers::Peers;
 pub use plan::{Plan, plan};
 pub use plot::plot;
-pub use recipe::{DataKind, DataRecipe, GuardRecipe, LoraRecipe, Phase, Recipe, SaveAs, Stage, Validation};
+pub use recipe::{DataKind, DataRecipe, GuardRecipe, LoraRecipe, Phase, Recipe, Stage, Validation};
 pub use sample::{Exchange, Sample, Source};
 pub use sources::{Rows, Symbolic, open};
 pub use timing::time_steps;

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::error::TrainError;
+use crate::optimizer::read_all;
 use crate::peers::Peers;
 
 /// One line of the log.
@@ -68,8 +69,7 @@ impl Sums {
     ) -> Result<(), TrainError> {
         let Some(logits) = logits else { return Ok(()) };
         let [_, classes] = logits.dims();
-        let values = logits.clone().detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
-        let values = values.try_into_vec::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
+        let values = read_all(logits.clone())?;
         let guesses: Vec<u32> = values.chunks(classes).map(safevlm_nn::sampler::argmax).collect();
         let right = |(image, label): &(&i32, &i32)| guesses[**image as usize] as i32 == **label;
         self.right += labelled.iter().zip(labels).filter(right).count();

@@ -84,8 +84,8 @@ impl GroupedAdamW {
         for (name, Moments { mean, square, steps }) in &self.moments {
             let mut put =
                 |part: &str, values: Vec<f32>| tensors.insert(format!("{name}.{part}"), vec![values.len()], values);
-            put("mean", values(mean.clone())?)?;
-            put("square", values(square.clone())?)?;
+            put("mean", read_all(mean.clone())?)?;
+            put("square", read_all(square.clone())?)?;
             // Whole numbers up to 2^24 are exact in f32.
             put("steps", vec![*steps as f32])?;
         }
@@ -238,8 +238,8 @@ pub(crate) fn read(tensor: Tensor<1>) -> Result<f64, TrainError> {
     Ok(f64::from(value))
 }
 
-/// Reads a flat tensor.
-fn values(tensor: Tensor<1>) -> Result<Vec<f32>, TrainError> {
-    let data = tensor.try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
+/// Reads all values of a tensor, one row after another.
+pub(crate) fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
+    let data = tensor.detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
     data.try_into_vec().map_err(|e| TrainError::Device(format!("{e:?}")))
 }

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safevlm::{DeviceSpec, available};
 
 use crate::error::TrainError;
+use crate::optimizer::read_all;
 
 /// The processes of one run.
 pub struct Peers {
@@ -178,10 +179,9 @@ impl ModuleVisitor for Flatten {
         let Some(gradient) = gradient else {
             return self.values.resize(self.values.len() + count, 0.0);
         };
-        let data = gradient.try_into_data().map_err(|e| e.to_string());
-        match data.and_then(|data| data.try_into_vec::<f32>().map_err(|e| format!("{e:?}"))) {
+        match read_all(gradient) {
             Ok(values) => self.values.extend(values),
-            Err(reason) => self.failed = Some(TrainError::Device(reason)),
+            Err(error) => self.failed = Some(error),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use safevlm_data::{Combination, Split};
 use safevlm_nn::GuardInput;
+use safevlm_weights::FloatDtype;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -71,7 +72,7 @@ pub struct Recipe {
     pub lora: Option<LoraRecipe>,
     /// The type in which the trained weights are saved.
     #[serde(default)]
-    pub save_as: SaveAs,
+    pub save_as: FloatDtype,
     /// The phases, one after another.
     pub phase: Vec<Phase>,
 }
@@ -144,19 +145,6 @@ impl Default for GuardRecipe {
     fn default() -> Self {
         Self { hidden_scale: 0.5, input: GuardInput::HiddenStates, meta_token: false, dropout: 0.1 }
     }
-}
-
-/// A type of saved weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SaveAs {
-    /// Single precision.
-    #[default]
-    F32,
-    /// Half precision.
-    F16,
-    /// Half precision with single's range.
-    Bf16,
 }
 
 /// LoRA on the language model.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use burn::tensor::DType;
 use half::f16;
-use serde::{Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::tensors::{StoredDtype, TensorSource};
 
@@ -105,6 +106,12 @@ impl FromStr for FloatDtype {
 impl Serialize for FloatDtype {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FloatDtype {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

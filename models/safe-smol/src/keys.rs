@@ -15,16 +15,15 @@ pub fn key_map() -> KeyMap {
     KeyMap::new(&rules)
 }
 
-/// The checkpoint name of a field: what [`key_map`] undoes. Adapters get PEFT's names.
+/// The checkpoint name of a field: what [`key_map`] undoes.
 pub fn checkpoint_name(field: &str) -> String {
+    if let Some(field) = field.strip_prefix("guard.") {
+        return safevlm_vgm::checkpoint_name(field);
+    }
     let rules = KeyMap::new(&[
         (r"^vision\.", "vision_tower."),
         (r"^projector\.", "multi_modal_projector."),
-        (r"^guard\.fc1\.", "img_safety_head.mlp.0."),
-        (r"^guard\.fc2\.", "img_safety_head.mlp.3."),
         (r"^language_model\.", "language_model.model."),
-        (r"\.lora\.a$", ".lora_A.weight"),
-        (r"\.lora\.b$", ".lora_B.weight"),
     ]);
     rules.apply(field)
 }
