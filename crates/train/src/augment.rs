@@ -1,7 +1,8 @@
 //! Changes to pictures that leave their class as it is.
 
-use image::RgbImage;
-use image::imageops::{self, crop_imm, flip_horizontal};
+use image::imageops::colorops::{brighten_in_place, grayscale, huerotate_in_place};
+use image::imageops::{crop_imm, flip_horizontal};
+use image::{DynamicImage, RgbImage};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ pub struct Augment {
     pub crop: f64,
     /// How much brighter or darker a picture becomes at most, as a share of white, 0 to 0.5.
     pub brightness: f64,
+    /// How far colours turn around the colour wheel at most, in degrees, 0 to 180.
+    pub hue: f64,
+    /// Share of pictures that lose their colours, 0 to 1.
+    pub grey: f64,
 }
 
 impl Augment {
@@ -27,6 +32,8 @@ impl Augment {
             Self { brightness, .. } if !(0.0..=0.5).contains(brightness) => {
                 Some("augment.brightness must be from 0 to 0.5")
             }
+            Self { hue, .. } if !(0.0..=180.0).contains(hue) => Some("augment.hue must be from 0 to 180"),
+            Self { grey, .. } if !(0.0..=1.0).contains(grey) => Some("augment.grey must be from 0 to 1"),
             _ => None,
         }
     }
@@ -35,7 +42,7 @@ impl Augment {
     pub fn apply(&self, image: &RgbImage, rng: &mut ChaCha8Rng) -> RgbImage {
         let (width, height) = image.dimensions();
         // Drawn in one order whatever is switched on, so that settings do not change each other's draws.
-        let [mirror, keep, left, top, light] = std::array::from_fn(|_| rng.random::<f64>());
+        let [mirror, keep, left, top, light, turn, colour] = std::array::from_fn(|_| rng.random::<f64>());
         let kept = 1.0 - self.crop * keep;
         let [inner_width, inner_height] = [width, height].map(|side| ((f64::from(side) * kept).round() as u32).max(1));
         let place = |share: f64, room: u32| (share * f64::from(room)).round() as u32;
@@ -46,7 +53,14 @@ impl Augment {
         }
         let light = ((2.0 * light - 1.0) * self.brightness * 255.0).round() as i32;
         if light != 0 {
-            imageops::colorops::brighten_in_place(&mut image, light);
+            brighten_in_place(&mut image, light);
+        }
+        if colour < self.grey {
+            return DynamicImage::from(grayscale(&image)).into_rgb8();
+        }
+        let turn = ((2.0 * turn - 1.0) * self.hue).round() as i32;
+        if turn != 0 {
+            huerotate_in_place(&mut image, turn);
         }
         image
     }
@@ -65,11 +79,17 @@ mod tests {
         assert_eq!(Augment::default().apply(&image, &mut rng(1)), image);
         let flip = Augment { flip: 1.0, ..Augment::default() };
         assert_eq!(flip.apply(&image, &mut rng(1)).get_pixel(0, 3).0, [39, 3, 100]);
-        let all = Augment { flip: 0.5, crop: 0.25, brightness: 0.1 };
+        let grey = Augment { grey: 1.0, ..Augment::default() }.apply(&image, &mut rng(1));
+        assert!(grey.pixels().all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]), "no colour is left");
+        let turned = Augment { hue: 180.0, ..Augment::default() }.apply(&image, &mut rng(1));
+        assert_ne!(turned, image);
+        let all = Augment { flip: 0.5, crop: 0.25, brightness: 0.1, hue: 30.0, grey: 0.2 };
         let made: Vec<RgbImage> = (0..20).map(|seed| all.apply(&image, &mut rng(seed))).collect();
         assert_eq!(made[3], all.apply(&image, &mut rng(3)));
         assert!(made.iter().all(|made| made.width() >= 30 && made.height() >= 15));
         assert!(made.iter().any(|made| made.width() < 40) && made.iter().any(|made| made.get_pixel(0, 0)[2] > 100));
+        let is_grey = |made: &RgbImage| made.pixels().all(|pixel| pixel[0] == pixel[1]);
+        assert!(made.iter().any(is_grey) && !made.iter().all(is_grey));
         // One pixel stays one.
         assert_eq!(all.apply(&RgbImage::new(1, 1), &mut rng(1)).dimensions(), (1, 1));
         assert!(Augment { crop: 0.6, ..Augment::default() }.problem().unwrap().contains("crop"));

@@ -1,7 +1,7 @@
 //! The trained part as an adapter in PEFT's format, which [`safevlm_weights::PeftAdapter`] and Python's `peft` read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
@@ -15,10 +15,13 @@ use crate::trainable::Trainable;
 
 /// The folder in a run's output.
 pub(crate) const ADAPTER: &str = "adapter";
+/// The folder with one adapter a phase but the last, as it stood at the phase's end.
+pub(crate) const PHASES: &str = "phases";
 
-/// Writes every trained parameter of `model` to the folder `OUTPUT/adapter`, with `config`, the model's `config.json`,
+/// Writes the `trainable` parameters of `model` to the folder `to`, with `config`, the model's `config.json`,
 /// which may have a guard that the base has not. `report` tells the checkpoint's names.
 pub(crate) fn export(
+    to: &Path,
     recipe: &Recipe,
     config: &Value,
     model: &impl Module,
@@ -33,7 +36,7 @@ pub(crate) fn export(
     if let Some(error) = failed {
         return Err(error);
     }
-    let staged = StagedFolder::create(&recipe.output.join(ADAPTER))?;
+    let staged = StagedFolder::create(to)?;
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     save_tensors(&staged.path().join(ADAPTER_FILE), &tensors, recipe.save_as, &metadata)?;
     staged.write_json("adapter_config.json", &adapter_config(recipe, &tensors))?;
@@ -55,7 +58,8 @@ fn adapter_config(recipe: &Recipe, tensors: &Tensors) -> Value {
     };
     let whole: Vec<&String> = modules.iter().filter(|module| !inside(module)).collect();
     // Without adapters the rank has no meaning, but must be there.
-    let (rank, alpha, targets) = match &recipe.lora {
+    let lora = recipe.lora.as_ref().filter(|_| names.iter().any(|name| name.contains(".lora_")));
+    let (rank, alpha, targets) = match lora {
         Some(LoraRecipe { rank, alpha, targets }) => {
             (*rank, *alpha, format!(".*language_model.*\\.({})", targets.join("|")))
         }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::base::Base;
 use crate::checkpoint::{self, Progress, State};
 use crate::error::TrainError;
-use crate::export::{ADAPTER, export};
+use crate::export::{ADAPTER, PHASES, export};
 use crate::feed::Feed;
 use crate::log::{Line, open_log, progress_bar};
 use crate::mix::Mix;
@@ -40,7 +40,8 @@ pub struct Summary {
 }
 
 /// Runs `recipe` on `device` from its latest checkpoint, or from the beginning, and writes the
-/// trained weights to the folder `OUTPUT/adapter`.
+/// trained weights to the folder `OUTPUT/adapter`. What was learned by the end of each phase before the last is in
+/// `OUTPUT/phases/NAME`, for other runs to begin from.
 ///
 /// # Errors
 ///
@@ -141,7 +142,8 @@ impl WithTrainee for Run<'_> {
         let mut log = peers.leads().then(|| open_log(&recipe.output)).transpose()?;
         let bar = progress_bar(recipe.steps(), first, progress);
         let (mut step, mut samples, mut next) = (0, 0, 0);
-        for phase in &recipe.phase {
+        for (number, phase) in recipe.phase.iter().enumerate() {
+            let last = number + 1 == recipe.phase.len();
             let all = next..next + phase.samples();
             next = all.end;
             let mut grounding = None;
@@ -176,17 +178,24 @@ impl WithTrainee for Run<'_> {
                     bar.println(line.message());
                 }
                 state.step = step;
-                let due = step % recipe.checkpoint_every == 0 || step == recipe.steps() || state.progress.ended;
+                let ends = at + 1 == phase.steps;
+                if ends && !last && peers.leads() {
+                    let so_far = &recipe.phase[..=number];
+                    let learned = trainable.only(|set| so_far.iter().any(|phase| phase.trains(recipe, set)));
+                    let to = recipe.output.join(PHASES).join(&phase.name);
+                    export(&to, recipe, &base.config, &model, &learned, &loaded.report)?;
+                }
+                let due = step % recipe.checkpoint_every == 0 || ends || state.progress.ended;
                 if due && peers.leads() {
                     checkpoint::save(&recipe.output, &model, &trainable, &optimizer, &state)?;
                 }
             }
         }
         bar.finish();
-        let adapter = match peers.leads() {
-            true => export(recipe, &base.config, &model, &trainable, &loaded.report)?,
-            false => recipe.output.join(ADAPTER),
-        };
+        let adapter = recipe.output.join(ADAPTER);
+        if peers.leads() {
+            export(&adapter, recipe, &base.config, &model, &trainable, &loaded.report)?;
+        }
         // Nobody ends before the adapter is there.
         peers.total(0.0);
         Ok(Summary { steps: state.step, samples, seconds: begin.elapsed().as_secs_f64(), adapter })

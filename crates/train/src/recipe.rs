@@ -1,6 +1,7 @@
 //! One TOML file a training job.
 
 mod check;
+mod extends;
 mod overrides;
 
 use std::collections::BTreeMap;
@@ -163,7 +164,7 @@ pub struct LoraRecipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// Name in the log.
+    /// Name in the log, and of the folder for what was learned by its end; each phase has its own.
     pub name: String,
     /// What is trained.
     pub stage: Stage,
@@ -254,16 +255,15 @@ fn unit() -> f64 {
 }
 
 impl Recipe {
-    /// Reads `path` and applies `key=value` overrides, whose keys may have dots.
+    /// Reads `path` and applies `key=value` overrides, whose keys may have dots. A file with `extends = "other.toml"`
+    /// names only what differs from that one beside it: tables are laid over its tables, lists replace its lists.
     ///
     /// # Errors
     ///
-    /// If the file is missing or no recipe, or an override names no key of it.
+    /// If a file is missing or no recipe, or an override names no key of it.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| TrainError::ReadRecipe { path: path.to_owned(), source })?;
         let bad = |reason: String| TrainError::Recipe { path: path.to_owned(), reason };
-        let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.message().to_owned()))?;
+        let mut table = extends::read(path)?;
         for given in overrides {
             overrides::set(&mut table, given)?;
         }

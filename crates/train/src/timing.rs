@@ -35,9 +35,11 @@ const TURNS: [(&str, &str); 2] = [
 pub fn time_steps(base: &str, device: &DeviceSpec, batch: usize, steps: usize) -> Result<Vec<f64>, TrainError> {
     let bad = |reason: String| TrainError::Recipe { path: "recipes/safe-smol.toml".into(), reason };
     let recipe: Recipe = toml::from_str(RECIPE).map_err(|error| bad(error.message().to_owned()))?;
-    let recipe = Recipe { base: base.to_owned(), ..recipe };
     let phase = recipe.phase.iter().find(|phase| phase.stage == Stage::Joint).cloned();
     let Some(phase) = phase.map(|phase| Phase { batch, micro_batch: batch, ..phase }) else { return Ok(Vec::new()) };
+    // What only other phases train is not timed.
+    let mut recipe = Recipe { base: base.to_owned(), vision_from: None, ..recipe };
+    recipe.learning_rate.retain(|set, _| phase.sets.as_ref().is_none_or(|sets| sets.contains(set)));
     let (device, _) = device.open().map_err(safevlm::Error::from)?;
     let base = Base::find(&recipe, &Cache::open(None)?, false)?;
     let todo = Timed { recipe: &recipe, phase: &phase, base: &base, device: device.autodiff(), steps };

@@ -60,7 +60,14 @@ impl Recipe {
         if self.vision_from.is_some() && !self.learning_rate.contains_key("vision") {
             return Err("vision_from says what of the encoder learns, which needs a learning_rate.vision".to_owned());
         }
-        for phase in &self.phase {
+        for (number, phase) in self.phase.iter().enumerate() {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+            if phase.name.is_empty() || !phase.name.chars().all(plain) {
+                return Err("phase.name becomes a folder: give letters, digits, - and _".to_owned());
+            }
+            if self.phase[..number].iter().any(|before| before.name == phase.name) {
+                return Err(format!("two phases are called {}", phase.name));
+            }
             positive("phase.batch", phase.batch > 0)?;
             at_most("phase.batch", phase.batch, 1 << 20)?;
             at_most("phase.steps", phase.steps, 1 << 40)?;

@@ -40,7 +40,7 @@ pub(super) fn set(table: &mut Table, given: &str) -> Result<(), TrainError> {
 }
 
 /// Keys that a recipe, a source or a phase need not have.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "data",
     "augment",
     "guard",
@@ -61,4 +61,5 @@ const KEYS: [&str; 20] = [
     "scenes",
     "rate",
     "sets",
+    "first_token",
 ];
