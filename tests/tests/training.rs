@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safevlm::{Conversation, RgbImage};
 use safevlm_family::{Family, LoadOptions, Loaded, ModelOf, eos_tokens, read_json};
 use safevlm_nn::sampler::argmax;
-use safevlm_nn::{CausalLm, Padding, VisionEncoder};
+use safevlm_nn::{CausalLm, LoraAdapterConfig, Padding, VisionEncoder};
 use safevlm_tests::{Golden, assert_close, flex, values};
 use safevlm_train::{Batch, Example, GroupedAdamW, Trainable, Turn, global_norm, joint_loss};
 use safevlm_weights::{FieldPath, SafetensorsDir, TensorSource};
@@ -170,7 +170,7 @@ fn overfit<F: Family>(dir: &Path, device: &Device, sets: &[&str], steps: usize) 
     let Loaded { mut model, family, .. } = Loaded::<F>::load(dir, &config, &LoadOptions::default(), &device).unwrap();
     model.guard = model.guard.map(|guard| guard.with_dropout(0.0));
     let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(str::to_owned);
-    model.language_model = model.language_model.attach_lora(&targets, 8, 16.0);
+    model.language_model = model.language_model.attach_lora(&targets, &LoraAdapterConfig::new(8, 16.0));
     // The same adapters on every device.
     model = model.map(&mut Redraw { state: 5, path: FieldPath::default() });
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();

@@ -25,6 +25,9 @@ pub struct Summary {
     pub classes: Vec<usize>,
 }
 
+/// The rows of a composed data set in HoliSafe-Bench's own format, without answers.
+pub const BENCH_FILE: &str = "holisafe_bench.json";
+
 /// Composes the scenes of `count` seeds from `first_seed` on into the folder `out`: pictures under
 /// `images/`, rows with answers in `records.jsonl`, rows as the benchmark has them in
 /// `holisafe_bench.json`, and a card in `README.md`. The folder appears when it is complete.
@@ -92,7 +95,7 @@ fn fill(sets: &PictureSets, count: usize, first_seed: u64, aside: &Path, progres
     for record in &mut records {
         record.answer.clear();
     }
-    write_file(&folder.join("holisafe_bench.json"), |path, out| {
+    write_file(&folder.join(BENCH_FILE), |path, out| {
         serde_json::to_writer_pretty(out, &records).map_err(|e| DataError::io("write", path)(e.into()))
     })?;
     let card = card(sets.split(), first_seed, &summary);

@@ -35,7 +35,7 @@ pub use bench::{BenchReader, BenchRow};
 pub use check::{Check, CheckOptions, Finding, RowFormat, check};
 pub use compose::SCENE_SIDE;
 pub use error::DataError;
-pub use folder::{Summary, compose_to_folder};
+pub use folder::{BENCH_FILE, Summary, compose_to_folder};
 pub use images::{ImageStore, TarImages};
 pub use journal::Journal;
 pub use json_rows::JsonRows;

@@ -100,6 +100,11 @@ pub enum EvalError {
         /// What is wrong with them, and the remedy.
         reason: String,
     },
+    /// Thresholds cannot be chosen.
+    #[error(
+        "thresholds need rows with the guard's probabilities, `safety`, both to choose on and to judge on: predict both files with a model that has a guard"
+    )]
+    NothingToCalibrate,
     /// The guard's probabilities are none.
     #[error("the `safety` of row {id} cannot be scored: {source}")]
     BadVerdict {
@@ -173,6 +178,7 @@ impl EvalError {
             Self::Picture { .. } | Self::OtherSettings { .. } | Self::NotOurs { .. } | Self::BadPart { .. } => 2,
             Self::DuplicateId { .. } | Self::UnknownSubcategory { .. } | Self::OtherCombination { .. } => 2,
             Self::BadLabels { .. } | Self::BadVerdict { .. } | Self::MixedThresholds { .. } => 2,
+            Self::NothingToCalibrate => 2,
             Self::Llm(error) if error.is_bad_input() => 2,
             Self::Llm(_) => 1,
         }

@@ -31,6 +31,6 @@ pub use report::{
 };
 pub use run::{RunInfo, RunTimings, Settings, Shard, run_info_path};
 pub use score::{
-    Agreement, CategoryScore, Decision, GuardScore, Outcome, Rate, ReliabilityBin, Score, ScoreOptions, Scored,
-    Temperature, TypeRates, score,
+    Agreement, Calibration, CategoryScore, Chosen, Decision, GuardScore, Outcome, Rate, ReliabilityBin, Score,
+    ScoreOptions, Scored, Temperature, TypeRates, calibrate, score,
 };

@@ -1,5 +1,6 @@
 //! The figures of one file of predictions under one judge.
 
+mod calibration;
 mod count;
 mod guard;
 mod run;
@@ -8,6 +9,7 @@ use indexmap::IndexMap;
 use safevlm_data::Combination;
 use serde::{Deserialize, Serialize};
 
+pub use calibration::{Calibration, Chosen, calibrate};
 pub use run::{Outcome, ScoreOptions, Scored, score};
 
 /// A share with its 95 % Wilson interval.

@@ -41,7 +41,7 @@ pub use grid::PatchGrid;
 pub use image_tokens::ImageTokens;
 pub use kv_cache::KvCache;
 pub use layer_norm::{LayerNorm, LayerNormConfig};
-pub use linear::{Linear, LinearConfig, LoraAdapter};
+pub use linear::{Linear, LinearConfig, LoraAdapter, LoraAdapterConfig};
 pub use mask::AttentionMask;
 pub use mlp::{GatedMlp, GatedMlpConfig};
 pub use norm::{RmsNorm, RmsNormConfig};

@@ -2,6 +2,7 @@
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
+use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Device, Distribution, Tensor};
 
 use crate::ops;
@@ -45,7 +46,19 @@ pub struct Linear {
     pub lora: Option<LoraAdapter>,
 }
 
-/// LoRA (arXiv 2106.09685): `y += scale · (x · Aᵀ) · Bᵀ`, with PEFT's shapes.
+/// Configuration of a [`LoraAdapter`].
+#[derive(Config, Debug)]
+pub struct LoraAdapterConfig {
+    /// Width between its two matrices.
+    pub rank: usize,
+    /// Its scale is `alpha / rank`.
+    pub alpha: f64,
+    /// Share of its input that is dropped while it is trained, below 1.
+    #[config(default = 0.0)]
+    pub dropout: f64,
+}
+
+/// LoRA (arXiv 2106.09685): `y += scale · (dropout(x) · Aᵀ) · Bᵀ`, with PEFT's shapes.
 ///
 /// Burn's own adapter composes the dense `W + s·A·B` in every forward pass, which costs as much as
 /// full fine-tuning; two thin products cost next to nothing.
@@ -58,6 +71,19 @@ pub struct LoraAdapter {
     /// `alpha / rank`.
     #[module(skip)]
     pub scale: f64,
+    /// Acts on its input alone, and while it is trained.
+    pub dropout: Dropout,
+}
+
+impl LoraAdapter {
+    /// # Shapes
+    ///
+    /// - input `[rows, d_input]`
+    /// - output `[rows, d_output]`, to be added
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let low = ops::product(self.dropout.forward(x), self.a.val()).mul_scalar(self.scale);
+        ops::product(low, self.b.val())
+    }
 }
 
 impl Linear {
@@ -99,12 +125,13 @@ impl Linear {
     /// - output `[rows, d_output]`
     pub fn forward_2d(&self, x: Tensor<2>) -> Tensor<2> {
         let y = match (&self.lora, self.weight.param()) {
-            (Some(LoraAdapter { a, b, scale }), Some(weight)) => {
+            (Some(LoraAdapter { a, b, scale, dropout }), Some(weight)) if dropout.prob == 0.0 => {
                 ops::adapted_product(x, weight.val(), [a.val(), b.val()], *scale)
             }
-            (Some(LoraAdapter { a, b, scale }), None) => {
+            (Some(lora), Some(weight)) => ops::product(x.clone(), weight.val()) + lora.forward(x),
+            (Some(lora), None) => {
                 let [y] = ops::products(&x, [&self.weight]);
-                y + ops::product(ops::product(x, a.val()).mul_scalar(*scale), b.val())
+                y + lora.forward(x)
             }
             (None, _) => {
                 let [y] = ops::products(&x, [&self.weight]);
@@ -121,8 +148,9 @@ impl Linear {
         }
     }
 
-    /// Freezes the layer and puts a fresh trainable adapter of `rank` beside its weight, of the same type.
-    pub fn with_lora(mut self, rank: usize, alpha: f64) -> Self {
+    /// Freezes the layer and puts a fresh trainable adapter beside its weight, of the same type.
+    pub fn with_lora(mut self, config: &LoraAdapterConfig) -> Self {
+        let LoraAdapterConfig { rank, alpha, dropout } = *config;
         let [d_output, d_input] = self.weight.dims();
         let (device, dtype) = (self.weight.device(), self.weight.dtype());
         self = self.no_grad();
@@ -132,6 +160,7 @@ impl Linear {
             a: Param::from_tensor(a),
             b: Param::from_tensor(Tensor::zeros([d_output, rank], (&device, dtype))),
             scale: alpha / rank as f64,
+            dropout: DropoutConfig::new(dropout).init(),
         });
         self
     }

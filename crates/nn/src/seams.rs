@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::embedding::Embedding;
 use crate::image_tokens::ImageTokens;
 use crate::kv_cache::KvCache;
-use crate::linear::Linear;
+use crate::linear::{Linear, LoraAdapterConfig};
 use crate::mask::AttentionMask;
 use crate::positions::Positions;
 use crate::weight::Weight;
@@ -69,7 +69,7 @@ pub trait CausalLm: Module + ModuleDisplay + Sync {
     fn matrices(&mut self, visit: &mut dyn FnMut(&str, Matrix<'_>));
 
     /// Freezes every linear layer that `targets` name, and puts a fresh trainable adapter beside it.
-    fn attach_lora(mut self, targets: &[String], rank: usize, alpha: f64) -> Self
+    fn attach_lora(mut self, targets: &[String], config: &LoraAdapterConfig) -> Self
     where
         Self: Sized,
     {
@@ -77,7 +77,7 @@ pub trait CausalLm: Module + ModuleDisplay + Sync {
             if let Matrix::Linear(linear) = matrix
                 && targets.iter().any(|target| target == name)
             {
-                *linear = linear.clone().with_lora(rank, alpha);
+                *linear = linear.clone().with_lora(config);
             }
         });
         self

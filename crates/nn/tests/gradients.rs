@@ -7,8 +7,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safevlm_nn::ops::{cross_entropy, product, self_attention};
 use safevlm_nn::{
-    Activation, AttentionMask, CausalLm, Decoder, DecoderConfig, LayerNormConfig, Positions, RmsNormConfig,
-    RotaryConfig,
+    Activation, AttentionMask, CausalLm, Decoder, DecoderConfig, LayerNormConfig, LoraAdapterConfig, Positions,
+    RmsNormConfig, RotaryConfig,
 };
 
 fn random(len: usize, seed: u64) -> Vec<f32> {
@@ -188,7 +188,7 @@ fn decoder(device: &Device, adapted: bool) -> Decoder {
     let decoder = DecoderConfig::new(50, 24, 36, 2, 6, 2, rotary).with_tied(true).with_qkv_bias(true).init(device);
     let all = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(str::to_owned);
     // As the training has it: what is no adapter is frozen.
-    let decoder = if adapted { decoder.no_grad().attach_lora(&all, 4, 8.0) } else { decoder };
+    let decoder = if adapted { decoder.no_grad().attach_lora(&all, &LoraAdapterConfig::new(4, 8.0)) } else { decoder };
     decoder.map(&mut Fill { device, seed: 0 })
 }
 

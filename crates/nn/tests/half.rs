@@ -10,7 +10,7 @@ use safevlm_core::DeviceSpec;
 use safevlm_nn::precision::{in_f32, rounded};
 use safevlm_nn::{
     Activation, AttentionMask, CausalAttentionConfig, Embedding, EncoderLayerConfig, GatedMlpConfig, KvCache,
-    LayerNormConfig, LinearConfig, PatchEmbeddingConfig, Positions, RmsNormConfig, RotaryConfig,
+    LayerNormConfig, LinearConfig, LoraAdapterConfig, PatchEmbeddingConfig, Positions, RmsNormConfig, RotaryConfig,
 };
 
 fn device() -> Device {
@@ -46,7 +46,7 @@ fn check<M: Module, const D: usize, const E: usize>(
 fn every_layer_keeps_the_type_of_its_weights() {
     for device in [device(), device().autodiff()] {
         let x = random([2, 5, 8], &device);
-        let mut linear = LinearConfig::new(8, 6).init(&device).with_lora(2, 4.0);
+        let mut linear = LinearConfig::new(8, 6).init(&device).with_lora(&LoraAdapterConfig::new(2, 4.0));
         linear.lora.as_mut().unwrap().b = Param::from_tensor(random([6, 2], &device));
         check("linear layer with an adapter", &linear, x.clone(), |linear, x| linear.forward(x));
         let mlp = GatedMlpConfig::new(8, 16).init(&device);
@@ -193,7 +193,7 @@ fn the_cache_has_the_type_of_what_is_written_first() {
 #[test]
 fn a_fresh_adapter_has_the_type_of_its_layer() {
     for dtype in HALVES {
-        let layer = cast(LinearConfig::new(3, 2).init(&device()), dtype).with_lora(2, 2.0);
+        let layer = cast(LinearConfig::new(3, 2).init(&device()), dtype).with_lora(&LoraAdapterConfig::new(2, 2.0));
         let lora = layer.lora.as_ref().unwrap();
         assert_eq!((lora.a.val().dtype(), lora.b.val().dtype()), (dtype, dtype));
         assert_eq!(layer.forward(random([1, 2, 3], &device()).cast(dtype)).dtype(), dtype);

@@ -3,7 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::{KvCache, Linear, LinearConfig, Positions, RmsNormConfig, RopeScaling, Rotary, RotaryConfig};
+use safevlm_nn::{
+    KvCache, Linear, LinearConfig, LoraAdapterConfig, Positions, RmsNormConfig, RopeScaling, Rotary, RotaryConfig,
+};
 
 fn device() -> Device {
     DeviceSpec::Flex.open().unwrap().0
@@ -188,7 +190,7 @@ fn the_weight_is_kept_out_by_in() {
 fn lora_equals_the_merged_weight() {
     let x = random([2, 4, 3]);
     let plain = linear();
-    let mut adapted = linear().with_lora(2, 6.0);
+    let mut adapted = linear().with_lora(&LoraAdapterConfig::new(2, 6.0));
     let lora = adapted.lora.as_mut().unwrap();
     assert_eq!((lora.a.dims(), lora.b.dims(), lora.scale), ([2, 3], [2, 2], 3.0));
     assert!(values(lora.a.val()).iter().any(|v| *v != 0.0));
@@ -206,9 +208,32 @@ fn lora_equals_the_merged_weight() {
 }
 
 #[test]
+fn an_adapters_dropout_acts_on_its_input_in_training_only() {
+    let adapted = |device: &Device, dropout: f64| {
+        let one = |shape: [usize; 2]| Param::from_tensor(Tensor::<2>::ones(shape, device));
+        let config = LoraAdapterConfig::new(1, 1.0).with_dropout(dropout);
+        let mut layer = LinearConfig::new(8, 1).with_bias(false).init(device).with_lora(&config);
+        layer.weight = Param::from_tensor(Tensor::<2>::zeros([1, 8], device)).no_grad().into();
+        let lora = layer.lora.as_mut().unwrap();
+        (lora.a, lora.b) = (one([1, 8]), one([1, 1]));
+        layer
+    };
+    let x = |device: &Device| Tensor::<2>::ones([64, 8], device);
+    let (plain, training) = (device(), device().autodiff());
+    assert_eq!(values(adapted(&plain, 0.5).forward_2d(x(&plain))), [8.0; 64]);
+    assert_eq!(values(adapted(&training, 0.0).forward_2d(x(&training))), [8.0; 64]);
+    // Each row keeps some of eight ones, twice as large.
+    let dropped = values(adapted(&training, 0.5).forward_2d(x(&training)));
+    assert!(dropped.iter().all(|y| (y / 2.0).fract() == 0.0 && (0.0..=16.0).contains(y)), "{dropped:?}");
+    assert!(dropped.iter().any(|y| *y != dropped[0]), "{dropped:?}");
+    let mean = dropped.iter().sum::<f32>() / 64.0;
+    assert!((6.0..10.0).contains(&mean), "{mean}");
+}
+
+#[test]
 fn an_adapted_layer_is_frozen_but_for_its_adapter() {
     let device = device().autodiff();
-    let layer = LinearConfig::new(3, 2).init(&device).with_lora(2, 2.0);
+    let layer = LinearConfig::new(3, 2).init(&device).with_lora(&LoraAdapterConfig::new(2, 2.0));
     let lora = layer.lora.as_ref().unwrap();
     assert!(!layer.weight.val().is_require_grad() && !layer.bias.as_ref().unwrap().is_require_grad());
     assert!(lora.a.is_require_grad() && lora.b.is_require_grad());

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
 use safevlm_kernels::quant::{BlockFormat, QuantizedMatrix};
-use safevlm_nn::{Embedding, Linear, LinearConfig, Weight};
+use safevlm_nn::{Embedding, Linear, LinearConfig, LoraAdapterConfig, Weight};
 
 /// Activations are rounded to eight bits in groups of 32: half a step of 1/127 of the largest, on every input.
 const ROUNDING: f32 = 0.02;
@@ -78,7 +78,7 @@ fn gradients_flow_through_blocks_and_adapters_beside_them() {
         values(x.grad(&gradients).unwrap().inner())
     };
     assert!(difference(&gradient(&blocks), &gradient(&floats)) < 1e-5);
-    let adapted = blocks.clone().with_lora(2, 4.0);
+    let adapted = blocks.clone().with_lora(&LoraAdapterConfig::new(2, 4.0));
     assert_eq!(adapted.weight.dims(), [16, 64]);
     assert!(difference(&values(adapted.forward_2d(x.clone())), &values(blocks.forward_2d(x))) < 1e-6);
 }

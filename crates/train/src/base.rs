@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use safevlm::{Cache, registry};
 use safevlm_core::CLASSES;
 use safevlm_family::{CONFIG_FILE, Family, LoadOptions, Loaded, eos_tokens, read_json};
-use safevlm_nn::{CausalLm, Matrix};
+use safevlm_nn::{CausalLm, LoraAdapterConfig, Matrix};
 use serde_json::{Value, json};
 
 use crate::error::TrainError;
@@ -43,16 +43,18 @@ impl Base {
 
     /// The model, with a fresh guard and adapters where `recipe` has them.
     pub(crate) fn load<F: Family>(&self, recipe: &Recipe, device: &Device) -> Result<Loaded<F>, TrainError> {
-        let options = LoadOptions { fresh_guard: recipe.guard.is_some(), ..LoadOptions::default() };
+        let options =
+            LoadOptions { fresh_guard: recipe.guard.is_some(), dtype: recipe.precision, ..LoadOptions::default() };
         let mut loaded = Loaded::<F>::load(&self.dir, &self.config, &options, device)?;
         let (guard, dropout) = (loaded.model.guard.take(), recipe.guard.as_ref().map(|guard| guard.dropout));
         loaded.model.guard =
             guard.map(|guard| dropout.into_iter().fold(guard, |guard, share| guard.with_dropout(share)));
         // Drawn now, from the run's own seed, and not by chance where they are first used.
         loaded.model.guard.visit(&mut Draw);
-        if let Some(LoraRecipe { rank, alpha, targets }) = &recipe.lora {
+        if let Some(LoraRecipe { rank, alpha, dropout, targets }) = &recipe.lora {
             check_targets(&mut loaded.model.language_model, targets)?;
-            loaded.model.language_model = loaded.model.language_model.attach_lora(targets, *rank, *alpha);
+            let adapters = LoraAdapterConfig::new(*rank, *alpha).with_dropout(*dropout);
+            loaded.model.language_model = loaded.model.language_model.attach_lora(targets, &adapters);
         }
         Ok(loaded)
     }

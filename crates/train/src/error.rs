@@ -52,6 +52,8 @@ pub enum TrainError {
     Target { target: String, known: String },
     #[error("the device failed while training ({0}): try `--device flex`")]
     Device(String),
+    #[error("stopped after step {step}: give the same command to go on from there")]
+    Stopped { step: usize },
     #[error(transparent)]
     Model(#[from] safevlm::Error),
     #[error(transparent)]
@@ -69,6 +71,7 @@ impl TrainError {
     pub fn exit_code(&self) -> u8 {
         match self {
             TrainError::NotFinite { .. } | TrainError::Write { .. } | TrainError::Device(_) => 1,
+            TrainError::Stopped { .. } => 1,
             TrainError::Model(error) => error.exit_code(),
             TrainError::Weights(error) if !error.is_bad_input() => 1,
             _ => 2,

@@ -9,7 +9,7 @@ use safevlm_weights::{ADAPTER_FILE, FieldPath, LoadReport, StagedFolder, Tensors
 use serde_json::{Value, json};
 
 use crate::error::TrainError;
-use crate::optimizer::read_all;
+use crate::optimizer::{GroupedAdamW, read_all};
 use crate::recipe::{LoraRecipe, Recipe};
 use crate::trainable::Trainable;
 
@@ -25,12 +25,13 @@ pub(crate) fn export(
     recipe: &Recipe,
     config: &Value,
     model: &impl Module,
-    trainable: &Trainable,
+    (trainable, optimizer): (&Trainable, &GroupedAdamW),
     report: &LoadReport,
 ) -> Result<PathBuf, TrainError> {
     let ids = trainable.sets.values().flatten().copied().collect();
     let names = report.applied.iter().map(|tensor| (tensor.field.as_str(), tensor.name.as_str())).collect();
-    let mut collect = Collect { ids, names, path: FieldPath::default(), tensors: Tensors::new(), failed: None };
+    let mut collect =
+        Collect { ids, names, optimizer, path: FieldPath::default(), tensors: Tensors::new(), failed: None };
     model.visit(&mut collect);
     let Collect { tensors, failed, .. } = collect;
     if let Some(error) = failed {
@@ -59,11 +60,11 @@ fn adapter_config(recipe: &Recipe, tensors: &Tensors) -> Value {
     let whole: Vec<&String> = modules.iter().filter(|module| !inside(module)).collect();
     // Without adapters the rank has no meaning, but must be there.
     let lora = recipe.lora.as_ref().filter(|_| names.iter().any(|name| name.contains(".lora_")));
-    let (rank, alpha, targets) = match lora {
-        Some(LoraRecipe { rank, alpha, targets }) => {
-            (*rank, *alpha, format!(".*language_model.*\\.({})", targets.join("|")))
+    let (rank, alpha, dropout, targets) = match lora {
+        Some(LoraRecipe { rank, alpha, dropout, targets }) => {
+            (*rank, *alpha, *dropout, format!(".*language_model.*\\.({})", targets.join("|")))
         }
-        None => (1, 1.0, String::new()),
+        None => (1, 1.0, 0.0, String::new()),
     };
     json!({
         "peft_type": "LORA",
@@ -71,7 +72,7 @@ fn adapter_config(recipe: &Recipe, tensors: &Tensors) -> Value {
         "base_model_name_or_path": recipe.base,
         "r": rank,
         "lora_alpha": alpha,
-        "lora_dropout": 0.0,
+        "lora_dropout": dropout,
         // A pattern, so that the vision encoder's layers of the same names are left alone.
         "target_modules": targets,
         "modules_to_save": whole,
@@ -88,6 +89,8 @@ struct Collect<'a> {
     ids: BTreeSet<ParamId>,
     /// Checkpoint names by field.
     names: BTreeMap<&'a str, &'a str>,
+    /// Has the exact values of those in half precision.
+    optimizer: &'a GroupedAdamW,
     path: FieldPath,
     tensors: Tensors,
     failed: Option<TrainError>,
@@ -141,7 +144,11 @@ impl ModuleVisitor for Collect<'_> {
         let name = self.name(&self.path.name());
         let value = param.val();
         let shape = value.dims().to_vec();
-        self.failed = match read_all(value) {
+        let values = match self.optimizer.exact(&self.path.name()) {
+            Some(exact) => read_all(exact),
+            None => read_all(value),
+        };
+        self.failed = match values {
             Ok(values) => self.tensors.insert(name, shape, values).err().map(TrainError::from),
             Err(error) => Some(error),
         };

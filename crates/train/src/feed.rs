@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use safevlm_data::Combination;
 use safevlm_family::{Family, FamilyError};
 
@@ -34,14 +35,19 @@ pub(crate) struct Feed<'a, F> {
 }
 
 impl<F: Family> Feed<'_, F> {
-    /// The sample of that number, its pictures varied.
-    pub(crate) fn sample(&self, number: usize) -> Result<Sample, TrainError> {
-        let mut sample = self.mix.sample(number)?;
-        if let Some(augment) = self.augment {
-            let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ (number as u64) << 16);
-            sample.images.iter_mut().for_each(|image| *image = Arc::new(augment.apply(image, &mut rng)));
-        }
-        Ok(sample)
+    /// The samples of those numbers, their pictures varied. They are made at once: to compose or decode a picture takes one
+    /// core some hundredths of a second.
+    pub(crate) fn samples(&self, numbers: &[usize]) -> Result<Vec<Sample>, TrainError> {
+        let Self { mix, augment, seed, .. } = *self;
+        let varied = |number: &usize| {
+            let mut sample = mix.sample(*number)?;
+            if let Some(augment) = augment {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed ^ (*number as u64) << 16);
+                sample.images.iter_mut().for_each(|image| *image = Arc::new(augment.apply(image, &mut rng)));
+            }
+            Ok(sample)
+        };
+        numbers.par_iter().map(varied).collect()
     }
 
     /// The examples of some samples. Without `answers`, and where no question is left of a sample, they end with the picture;
@@ -51,9 +57,9 @@ impl<F: Family> Feed<'_, F> {
         samples: impl IntoIterator<Item = usize>,
         answers: Option<&Answers<'_>>,
     ) -> Result<Vec<Example>, TrainError> {
+        let numbers: Vec<usize> = samples.into_iter().collect();
         let mut examples = Vec::new();
-        for number in samples {
-            let sample = self.sample(number)?;
+        for sample in self.samples(&numbers)? {
             let of_sample = |error| match error {
                 TrainError::Input(FamilyError::Answer) => error,
                 TrainError::Input(error) => TrainError::Sample { id: sample.id.clone(), reason: error.to_string() },

@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use half::f16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safevlm_core::taxonomy::CLASSES;
 use safevlm_family::{FamilyError, ModelOf};
+use safevlm_nn::precision::widened;
 use safevlm_nn::{CausalLm, GuardHead, ImageTokens, Padding, Projector, Vlm};
 
 use crate::error::TrainError;
@@ -35,6 +36,8 @@ pub(crate) struct Grounding {
     maps: Vec<Vec<f16>>,
     /// Channels, height and width of a map before the first trained block, or the width of features.
     shape: Vec<usize>,
+    /// The type that the model computes in.
+    dtype: DType,
     /// The first trained block.
     cut: Option<usize>,
     /// For each picture, indices into `words`.
@@ -55,13 +58,20 @@ impl Grounding {
         device: &Device,
         on_sample: &mut dyn FnMut(),
     ) -> Result<Self, TrainError> {
-        let mut this = Self { maps: vec![], shape: vec![], cut, targets: vec![], words: vec![], seed: feed.seed };
+        let mut this = Self {
+            maps: vec![],
+            shape: vec![],
+            dtype: DType::F32,
+            cut,
+            targets: vec![],
+            words: vec![],
+            seed: feed.seed,
+        };
         let mut known: BTreeMap<u32, usize> = BTreeMap::new();
         let numbers: Vec<usize> = samples.collect();
         for part in numbers.chunks(ENCODE) {
             let (mut rows, mut images) = (vec![], vec![]);
-            for number in part {
-                let sample = feed.sample(*number)?;
+            for sample in feed.samples(part)? {
                 let (Some(subject), [image]) = (&sample.subject, &sample.images[..]) else {
                     return Err(TrainError::NoSubject);
                 };
@@ -96,12 +106,14 @@ impl Grounding {
         let (values, counts) = match self.cut {
             Some(cut) => {
                 let maps = model.vision.until(pixels, cut).ok_or(TrainError::Cut { block: cut })?;
+                self.dtype = maps.dtype();
                 let [images, shape @ ..] = maps.dims();
                 self.shape = shape.to_vec();
                 (read_all(maps)?, vec![1; images])
             }
             None => {
                 let features = model.vision.encode(pixels);
+                self.dtype = features.states().dtype();
                 self.shape = vec![features.states().dims()[1]];
                 (read_all(features.states())?, features.counts().to_vec())
             }
@@ -134,17 +146,18 @@ impl Grounding {
         device: &Device,
     ) -> Result<ImageTokens, TrainError> {
         let values: Vec<f32> = drawn.iter().flat_map(|n| self.maps[*n].iter().copied().map(f16::to_f32)).collect();
+        let dtype = self.dtype;
         let features = match (self.cut, &self.shape[..]) {
             (Some(cut), &[channels, height, width]) => {
                 let shape = [drawn.len(), channels, height, width];
-                let maps = Tensor::<4>::from_data(TensorData::new(values, shape), device);
+                let maps = Tensor::<4>::from_data(TensorData::new(values, shape), device).cast(dtype);
                 model.vision.from(maps, cut).ok_or(TrainError::Cut { block: cut })?
             }
             _ => {
                 let width: usize = self.shape.iter().product();
                 let counts: Vec<usize> = drawn.iter().map(|n| self.maps[*n].len() / width).collect();
                 let states = TensorData::new(values, [counts.iter().sum(), width]);
-                ImageTokens::new(Tensor::<2>::from_data(states, device), counts)
+                ImageTokens::new(Tensor::<2>::from_data(states, device).cast(dtype), counts)
             }
         };
         Ok(model.projector.project(features))
@@ -169,10 +182,10 @@ impl Grounding {
         let ids = TensorData::new(self.words.clone(), [1, self.words.len()]);
         let table = model.language_model.embed(Tensor::<2, Int>::from_data(ids, device)).detach();
         let [_, words, hidden] = table.dims();
-        let table = table.reshape([words, hidden]);
+        let table = widened(table.reshape([words, hidden]));
         let lengths = length(table.clone());
         let usual = lengths.clone().mean();
-        let pooled = self.visual_tokens::<F>(model, drawn, device)?.mean();
+        let pooled = self.visual_tokens::<F>(model, drawn, device)?.map(widened).mean();
         let own = length(pooled.clone());
         let cosines = (pooled / own.clone()).matmul((table / lengths).transpose());
         let chosen = log_softmax(cosines.div_scalar(TEMPERATURE), 1) * share;
@@ -238,7 +251,8 @@ mod tests {
             let model = model(&device);
             let model = Trainable::find(&model, &sets, cut).unwrap().apply(model);
             let (targets, words) = (vec![vec![0], vec![1], vec![0, 1]], vec![3, 9]);
-            let mut grounding = Grounding { maps: vec![], shape: vec![], cut, targets, words, seed: 0 };
+            let (maps, shape, dtype) = (vec![], vec![], DType::F32);
+            let mut grounding = Grounding { maps, shape, dtype, cut, targets, words, seed: 0 };
             grounding.keep(&model, pixels.clone()).unwrap();
             // In another order, and one scene twice.
             let drawn = [2, 0, 2, 1];

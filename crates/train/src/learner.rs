@@ -15,11 +15,12 @@ use crate::checkpoint::{self, Progress, State};
 use crate::error::TrainError;
 use crate::export::{ADAPTER, PHASES, export};
 use crate::feed::Feed;
-use crate::log::{Line, open_log, progress_bar};
+use crate::log::{Line, open_log};
 use crate::mix::Mix;
 use crate::optimizer::{GroupedAdamW, learning_rate};
 use crate::peers::Peers;
 use crate::recipe::{Recipe, Stage};
+use crate::show::{Show, Shown};
 use crate::sources::mix;
 use crate::step::Steps;
 use crate::trainable::Trainable;
@@ -47,8 +48,8 @@ pub struct Summary {
 ///
 /// If the base model, the data or a checkpoint cannot be used, the output cannot be written, or
 /// the loss is no number.
-pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
-    run_on(recipe, &crate::sources::open(recipe, progress)?, device, progress)
+pub fn run(recipe: &Recipe, device: &DeviceSpec, show: Show) -> Result<Summary, TrainError> {
+    run_on(recipe, &crate::sources::open(recipe, show == Show::Line)?, device, show)
 }
 
 /// [`run`] by several processes together, each on a part of every step's samples, with the weights of one process. The
@@ -57,15 +58,10 @@ pub fn run(recipe: &Recipe, device: &DeviceSpec, progress: bool) -> Result<Summa
 /// # Errors
 ///
 /// As for [`run`], where there is one process only.
-pub fn run_together(
-    recipe: &Recipe,
-    device: &DeviceSpec,
-    peers: &Peers,
-    progress: bool,
-) -> Result<Summary, TrainError> {
-    let progress = progress && peers.leads();
-    let done = crate::sources::open(recipe, progress)
-        .and_then(|data| run_with(recipe, &data, &peers.device(*device), peers, progress));
+pub fn run_together(recipe: &Recipe, device: &DeviceSpec, peers: &Peers, show: Show) -> Result<Summary, TrainError> {
+    let show = if peers.leads() { show } else { Show::Nothing };
+    let done = crate::sources::open(recipe, show == Show::Line)
+        .and_then(|data| run_with(recipe, &data, &peers.device(*device), peers, show));
     done.inspect_err(|error| peers.fail(error))
 }
 
@@ -74,8 +70,8 @@ pub fn run_together(
 /// # Errors
 ///
 /// As for [`run`].
-pub fn run_on(recipe: &Recipe, data: &Mix, device: &DeviceSpec, progress: bool) -> Result<Summary, TrainError> {
-    run_with(recipe, data, device, &Peers::alone(), progress)
+pub fn run_on(recipe: &Recipe, data: &Mix, device: &DeviceSpec, show: Show) -> Result<Summary, TrainError> {
+    run_with(recipe, data, device, &Peers::alone(), show)
 }
 
 fn run_with(
@@ -83,18 +79,18 @@ fn run_with(
     data: &Mix,
     device: &DeviceSpec,
     peers: &Peers,
-    progress: bool,
+    show: Show,
 ) -> Result<Summary, TrainError> {
     let mut recipe = recipe.clone();
     recipe
         .count_steps(data.epoch())
         .map_err(|reason| TrainError::Recipe { path: recipe.name.clone().into(), reason })?;
     let (device, _) = device.open().map_err(safevlm::Error::from)?;
-    let base = Base::find(&recipe, &Cache::open(None)?, progress)?;
+    let base = Base::find(&recipe, &Cache::open(None)?, show == Show::Line)?;
     crate::trainee::with_trainee(
         &recipe.base,
         &base.config,
-        Run { recipe: &recipe, base: &base, data, device, peers, progress },
+        Run { recipe: &recipe, base: &base, data, device, peers, show },
     )
 }
 
@@ -105,14 +101,14 @@ struct Run<'a> {
     /// Without autodiff.
     device: Device,
     peers: &'a Peers,
-    progress: bool,
+    show: Show,
 }
 
 impl WithTrainee for Run<'_> {
     type Output = Summary;
 
     fn run<F: Trainee>(self) -> Result<Summary, TrainError> {
-        let Self { recipe, base, data, device: plain, peers, progress } = self;
+        let Self { recipe, base, data, device: plain, peers, show } = self;
         let begin = Instant::now();
         let device = plain.clone().autodiff();
         let device = if recipe.gradient_checkpointing { device.gradient_checkpointing() } else { device };
@@ -134,13 +130,13 @@ impl WithTrainee for Run<'_> {
         let augment = recipe.augment.as_ref();
         let feed = Feed { mix: data, family, ends: &ends, augment, seed: recipe.seed, tokens };
         let held_out = match &recipe.validation {
-            Some(validation) => Some((validation, mix(&validation.data, recipe, progress)?)),
+            Some(validation) => Some((validation, mix(&validation.data, recipe, show == Show::Line)?)),
             None => None,
         };
         let held_out = held_out.as_ref().map(|(validation, mix)| (*validation, Feed { mix, augment: None, ..feed }));
-        let steps = Steps { recipe, feed, peers, device: &device, plain: &plain, progress };
+        let steps = Steps { recipe, feed, peers, device: &device, plain: &plain, show };
         let mut log = peers.leads().then(|| open_log(&recipe.output)).transpose()?;
-        let bar = progress_bar(recipe.steps(), first, progress);
+        let mut shown = Shown::new(recipe.steps(), first, show);
         let (mut step, mut samples, mut next) = (0, 0, 0);
         for (number, phase) in recipe.phase.iter().enumerate() {
             let last = number + 1 == recipe.phase.len();
@@ -168,14 +164,13 @@ impl WithTrainee for Run<'_> {
                 model = optimizer.step(model, gradients, sums.norm, &rates);
                 let line = sums.line(step, &phase.name, share, begin.elapsed().as_secs_f64());
                 write_line(&mut log, recipe, &line)?;
-                bar.set_message(line.message());
-                bar.inc(1);
+                shown.step(&line);
                 if let Some((validation, feed)) = held_out.as_ref().filter(|(v, _)| step % v.every == 0) {
                     let sums = validate(&model.clone().valid(), recipe, validation, feed, phase.micro_batch, &plain)?;
                     state.progress.measured(sums.loss, validation.patience);
                     let line = sums.line(step, VALIDATION, share, begin.elapsed().as_secs_f64());
                     write_line(&mut log, recipe, &line)?;
-                    bar.println(line.message());
+                    shown.measured(&line);
                 }
                 state.step = step;
                 let ends = at + 1 == phase.steps;
@@ -183,18 +178,22 @@ impl WithTrainee for Run<'_> {
                     let so_far = &recipe.phase[..=number];
                     let learned = trainable.only(|set| so_far.iter().any(|phase| phase.trains(recipe, set)));
                     let to = recipe.output.join(PHASES).join(&phase.name);
-                    export(&to, recipe, &base.config, &model, &learned, &loaded.report)?;
+                    export(&to, recipe, &base.config, &model, (&learned, &optimizer), &loaded.report)?;
                 }
-                let due = step % recipe.checkpoint_every == 0 || ends || state.progress.ended;
+                let stopped = shown.stopped();
+                let due = step % recipe.checkpoint_every == 0 || ends || state.progress.ended || stopped;
                 if due && peers.leads() {
                     checkpoint::save(&recipe.output, &model, &trainable, &optimizer, &state)?;
                 }
+                if stopped {
+                    return Err(TrainError::Stopped { step });
+                }
             }
         }
-        bar.finish();
+        shown.finish();
         let adapter = recipe.output.join(ADAPTER);
         if peers.leads() {
-            export(&adapter, recipe, &base.config, &model, &trainable, &loaded.report)?;
+            export(&adapter, recipe, &base.config, &model, (&trainable, &optimizer), &loaded.report)?;
         }
         // Nobody ends before the adapter is there.
         peers.total(0.0);

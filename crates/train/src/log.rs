@@ -1,10 +1,9 @@
-//! What a run tells while it goes: a line of JSON a step, and a progress line.
+//! What a run writes down while it goes: a line of JSON a step.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::error::TrainError;
@@ -14,14 +13,14 @@ use crate::peers::Peers;
 /// One line of the log.
 #[derive(Serialize)]
 pub(crate) struct Line<'a> {
-    step: usize,
-    phase: &'a str,
-    loss: f64,
-    language: Option<f64>,
-    guard: Option<f64>,
-    accuracy: Option<f64>,
-    gradient_norm: f64,
-    rate: f64,
+    pub(crate) step: usize,
+    pub(crate) phase: &'a str,
+    pub(crate) loss: f64,
+    pub(crate) language: Option<f64>,
+    pub(crate) guard: Option<f64>,
+    pub(crate) accuracy: Option<f64>,
+    pub(crate) gradient_norm: f64,
+    pub(crate) rate: f64,
     seconds: f64,
 }
 
@@ -84,36 +83,8 @@ impl Sums {
     }
 }
 
-impl Line<'_> {
-    pub(crate) fn message(&self) -> String {
-        let part = |name: &str, value: Option<f64>| value.map_or(String::new(), |v| format!("{name} {v:.3} "));
-        let Some(accuracy) = self.accuracy else { return format!("{} loss {:.3}", self.phase, self.loss) };
-        let (answer, guard) = (part("answer", self.language), part("guard", self.guard));
-        format!("{} {answer}{guard}accuracy {accuracy:.2}", self.phase)
-    }
-}
-
-pub(crate) fn scene_bar(scenes: usize, shown: bool) -> ProgressBar {
-    let bar = if shown { ProgressBar::new(scenes as u64) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("encoding {bar:24} {pos}/{len} scenes [{eta} left]") {
-        bar.set_style(style);
-    }
-    bar
-}
-
 pub(crate) fn open_log(output: &Path) -> Result<File, TrainError> {
     let write = |source| TrainError::Write { path: output.to_owned(), source };
     std::fs::create_dir_all(output).map_err(write)?;
     OpenOptions::new().create(true).append(true).open(output.join("log.jsonl")).map_err(write)
-}
-
-pub(crate) fn progress_bar(steps: usize, first: usize, shown: bool) -> ProgressBar {
-    let bar = if shown { ProgressBar::new(steps as u64) } else { ProgressBar::hidden() };
-    let template = "{bar:24} {pos}/{len} {msg} [{elapsed}, {eta} left]";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_position(first as u64);
-    bar.reset_eta();
-    bar
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use safevlm_core::host::{self, HostTensor};
 use safevlm_kernels::adamw::AdamW;
+use safevlm_nn::precision::widened;
 use safevlm_weights::{FieldPath, SafetensorsDir, SaveDtype, TensorSource, Tensors, WeightsError, save_tensors};
 
 use crate::error::TrainError;
@@ -28,7 +29,8 @@ pub fn learning_rate(recipe: &Recipe, step: usize, steps: usize) -> f64 {
 }
 
 /// AdamW (arXiv 1711.05101, with the constants of PyTorch's) over the trained sets, each stepped
-/// with its own learning rate.
+/// with its own learning rate. Of a parameter in half precision, in which a step is mostly too small to change
+/// anything, it keeps the value in f32, and rounds that anew after each step.
 ///
 /// Burn's optimizer would do, but reads a checkpoint's moments onto its default device, which
 /// panics where that device is compiled in and not there.
@@ -40,16 +42,20 @@ pub struct GroupedAdamW {
     moments: BTreeMap<String, Moments>,
 }
 
-/// Running means of a parameter's gradient and of its square, flattened.
+/// Running means of a parameter's gradient and of its square, in f32 and flattened.
 struct Moments {
     mean: Tensor<1>,
     square: Tensor<1>,
     steps: i32,
+    /// The parameter's value, where it has one of half precision itself.
+    exact: Option<Tensor<1>>,
 }
 
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
+/// What the f32 value of a parameter is called in a checkpoint.
+const EXACT: &str = "exact";
 
 impl GroupedAdamW {
     /// An optimizer without history.
@@ -78,16 +84,24 @@ impl GroupedAdamW {
         model.map(&mut Update { optimizer: self, gradients, rates, scale, path: FieldPath::default() })
     }
 
+    /// The value in f32 of the parameter at `path`, flattened; none of one that is f32 itself or has never been stepped.
+    pub(crate) fn exact(&self, path: &str) -> Option<Tensor<1>> {
+        self.moments.get(path)?.exact.clone()
+    }
+
     /// Writes the moments to `path`.
     pub(crate) fn save(&self, path: &Path) -> Result<(), TrainError> {
         let mut tensors = Tensors::new();
-        for (name, Moments { mean, square, steps }) in &self.moments {
+        for (name, Moments { mean, square, steps, exact }) in &self.moments {
             let mut put =
                 |part: &str, values: Vec<f32>| tensors.insert(format!("{name}.{part}"), vec![values.len()], values);
             put("mean", read_all(mean.clone())?)?;
             put("square", read_all(square.clone())?)?;
             // Whole numbers up to 2^24 are exact in f32.
             put("steps", vec![*steps as f32])?;
+            if let Some(exact) = exact {
+                put(EXACT, read_all(exact.clone())?)?;
+            }
         }
         Ok(save_tensors(path, &tensors, SaveDtype::F32, &BTreeMap::new())?)
     }
@@ -103,7 +117,8 @@ impl GroupedAdamW {
                 Ok::<_, WeightsError>(Tensor::from_data(TensorData::new(values, shape), device))
             };
             let steps = file.read_f32(&name)?.first().copied().unwrap_or_default() as i32;
-            let moments = Moments { mean: moment("mean")?, square: moment("square")?, steps };
+            let exact = file.info(&format!("{parameter}.{EXACT}")).map(|_| moment(EXACT)).transpose()?;
+            let moments = Moments { mean: moment("mean")?, square: moment("square")?, steps, exact };
             self.moments.insert(parameter.to_owned(), moments);
         }
         Ok(self)
@@ -120,11 +135,14 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
+    /// `gradient` is f32, `value` may be of half precision.
     fn step<const D: usize>(&mut self, value: Tensor<D>, gradient: Tensor<D>, rate: f64) -> Tensor<D> {
         let path = self.path.name();
         let old = self.optimizer.moments.remove(&path);
-        let Moments { mean, square, steps } = old.unwrap_or_else(|| Moments::none(&gradient));
+        let Moments { mean, square, steps, exact } = old.unwrap_or_else(|| Moments::none(&gradient));
         let steps = steps + 1;
+        let (dtype, shape) = (value.dtype(), value.dims());
+        let value = exact.map_or_else(|| widened(value), |exact| exact.reshape(shape));
         let settings = AdamW {
             rate,
             betas: [BETA_1, BETA_2],
@@ -138,8 +156,10 @@ impl Update<'_> {
             Some(gradient) => step_on_host(&settings, value, &gradient, mean, square),
             None => step_on_device(&settings, value, gradient, mean, square),
         };
-        self.optimizer.moments.insert(path, Moments { mean, square, steps });
-        value
+        let exact = (dtype != DType::F32).then(|| value.clone().reshape([value.shape().num_elements()]));
+        self.optimizer.moments.insert(path, Moments { mean, square, steps, exact });
+        // No copy where it is f32 already.
+        value.cast(dtype)
     }
 }
 
@@ -147,7 +167,7 @@ impl Moments {
     /// Those before the first step.
     fn none<const D: usize>(gradient: &Tensor<D>) -> Self {
         let zeros = || Tensor::zeros([gradient.shape().num_elements()], (&gradient.device(), gradient.dtype()));
-        Self { mean: zeros(), square: zeros(), steps: 0 }
+        Self { mean: zeros(), square: zeros(), steps: 0, exact: None }
     }
 }
 
@@ -224,7 +244,7 @@ impl<M: Module> Accumulated<M> {
     }
 
     pub(crate) fn add(&mut self, gradients: Gradients, model: &M) {
-        self.inner.accumulate(model, GradientsParams::from_grads(gradients, model));
+        self.inner.accumulate(model, in_f32(gradients, model));
     }
 
     pub(crate) fn take(&mut self) -> GradientsParams {
@@ -232,14 +252,33 @@ impl<M: Module> Accumulated<M> {
     }
 }
 
+/// The gradients of every parameter of `model`, in f32 whatever its type.
+pub(crate) fn in_f32<M: Module>(gradients: Gradients, model: &M) -> GradientsParams {
+    let mut widen = Widen { gradients: GradientsParams::from_grads(gradients, model) };
+    model.visit(&mut widen);
+    widen.gradients
+}
+
+struct Widen {
+    gradients: GradientsParams,
+}
+
+impl ModuleVisitor for Widen {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.gradients.register(param.id, widened(gradient));
+        }
+    }
+}
+
 /// Reads a one-element tensor.
 pub(crate) fn read(tensor: Tensor<1>) -> Result<f64, TrainError> {
-    let value: f32 = tensor.try_into_scalar().map_err(|e| TrainError::Device(format!("{e:?}")))?;
+    let value: f32 = widened(tensor).try_into_scalar().map_err(|e| TrainError::Device(format!("{e:?}")))?;
     Ok(f64::from(value))
 }
 
 /// Reads all values of a tensor, one row after another.
 pub(crate) fn read_all<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
-    let data = tensor.detach().try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
+    let data = widened(tensor.detach()).try_into_data().map_err(|e| TrainError::Device(e.to_string()))?;
     data.try_into_vec().map_err(|e| TrainError::Device(format!("{e:?}")))
 }

@@ -11,7 +11,7 @@ use safevlm_data::{Combination, Split};
 use safevlm_nn::GuardInput;
 use safevlm_weights::FloatDtype;
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Value;
 
 use crate::augment::Augment;
 use crate::error::TrainError;
@@ -71,11 +71,38 @@ pub struct Recipe {
     /// The language model's adapters; given where `learning_rate` names `lora`, and only there.
     #[serde(default)]
     pub lora: Option<LoraRecipe>,
+    /// The type that is computed in, f32 or bf16. What is trained is kept and stepped in f32.
+    #[serde(default)]
+    pub precision: FloatDtype,
     /// The type in which the trained weights are saved.
     #[serde(default)]
     pub save_as: FloatDtype,
     /// The phases, one after another.
     pub phase: Vec<Phase>,
+    /// What `safevlm train` measures when the run has ended, for its model card; nothing where it is not given.
+    #[serde(default)]
+    pub card: Option<CardRecipe>,
+}
+
+/// Data that a trained model is measured on, beside its base.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardRecipe {
+    /// Rows that training has not seen, with the fields of HoliSafe-Bench; or give `scenes`.
+    #[serde(default)]
+    pub bench: Option<PathBuf>,
+    /// Where the pictures of both are, if not in the folder `images` beside each.
+    #[serde(default)]
+    pub images: Option<PathBuf>,
+    /// Rows of other pictures, on which thresholds and temperature are chosen.
+    #[serde(default)]
+    pub validation: Option<PathBuf>,
+    /// Scenes that are composed of vendors that training never sees, and as many others to choose thresholds on.
+    #[serde(default)]
+    pub scenes: Option<u32>,
+    /// Tokens of an answer at most.
+    #[serde(default = "answer_tokens")]
+    pub max_new_tokens: usize,
 }
 
 /// A source of samples.
@@ -156,6 +183,9 @@ pub struct LoraRecipe {
     pub rank: usize,
     /// Their scale is `alpha / rank`.
     pub alpha: f64,
+    /// Share of their input that is dropped while they are trained, below 1.
+    #[serde(default)]
+    pub dropout: f64,
     /// Linear layers that get one, by their names in the checkpoint.
     pub targets: Vec<String>,
 }
@@ -244,6 +274,10 @@ fn symbolic() -> Vec<DataRecipe> {
 
 fn train_split() -> Split {
     Split::Train
+}
+
+fn answer_tokens() -> usize {
+    256
 }
 
 fn one() -> usize {

@@ -12,12 +12,13 @@ use crate::batch::{Batch, Example};
 use crate::error::TrainError;
 use crate::feed::{Answers, Feed};
 use crate::ground::Grounding;
-use crate::log::{Sums, scene_bar};
+use crate::log::Sums;
 use crate::loss::joint_loss;
 use crate::norm::{global_norm, largest};
-use crate::optimizer::{Accumulated, read};
+use crate::optimizer::{Accumulated, in_f32, read};
 use crate::peers::Peers;
 use crate::recipe::{Phase, Recipe, Stage};
+use crate::show::{Show, scene_bar};
 use crate::trainee::Trainee;
 
 /// What every step needs.
@@ -28,7 +29,7 @@ pub(crate) struct Steps<'a, F> {
     pub(crate) device: &'a Device,
     /// The same device without autodiff.
     pub(crate) plain: &'a Device,
-    pub(crate) progress: bool,
+    pub(crate) show: Show,
 }
 
 impl<F: Trainee> Steps<'_, F> {
@@ -39,7 +40,7 @@ impl<F: Trainee> Steps<'_, F> {
         phase: &Phase,
         samples: Range<usize>,
     ) -> Result<Grounding, TrainError> {
-        let shown = scene_bar(phase.scenes, self.progress);
+        let shown = scene_bar(phase.scenes, self.show);
         let cut = self.recipe.vision_from.filter(|_| phase.trains(self.recipe, "vision"));
         let made = Grounding::prepare(&self.feed, model, cut, samples, self.device, &mut || shown.inc(1))?;
         shown.finish_and_clear();
@@ -100,7 +101,7 @@ fn ground_step<F: Trainee>(
     let mut sums = Sums::default();
     sums.loss = read(loss.clone().detach())?;
     sums.language = Some(sums.loss);
-    Ok((GradientsParams::from_grads(on_pool(|| loss.backward()), model), sums))
+    Ok((in_f32(on_pool(|| loss.backward()), model), sums))
 }
 
 /// Gradients of the joint loss, or of the guard's alone, accumulated over micro-batches.

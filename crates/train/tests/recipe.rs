@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::fs;
 use std::path::Path;
 
 use safevlm_data::Combination;
 use safevlm_train::{Recipe, Stage, TrainError, learning_rate};
 use support::{RECIPE, recipe};
+use tempfile::TempDir;
 
 fn message(text: &str, overrides: &[&str]) -> String {
     let error = recipe(text, overrides).unwrap_err();
@@ -28,14 +30,56 @@ fn a_recipe_is_read_with_its_defaults() {
 
 #[test]
 fn the_committed_recipes_are_some() {
-    for name in ["safe-smol", "safe-smol-vision"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(format!("{name}.toml"));
-        let recipe = Recipe::read(&path, &[]).unwrap();
-        assert_eq!((recipe.name.as_str(), recipe.base.as_str()), (name, "safe-smol-base"));
-        assert!(recipe.steps() > 0 && recipe.phase.iter().any(|phase| phase.stage == Stage::Joint));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let read = |name: &str| Recipe::read(&folder.join(name), &[]).unwrap();
+    let mut names: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert!(names.len() > 15, "{names:?}");
+    for name in &names {
+        let recipe = read(name);
+        assert_eq!(format!("{}.toml", recipe.name), *name);
+        assert_eq!(recipe.output, Path::new("runs").join(&recipe.name));
         // A checkpoint holds the recipe as JSON, and is refused when it differs.
         let json = serde_json::to_string(&recipe).unwrap();
         assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+    }
+    // What the ablations change one thing of is what the committed weights are made with.
+    let (whole, joint) = (read("safe-smol.toml"), read("safe-smol-joint.toml"));
+    assert_eq!(whole.phase.last(), joint.phase.last());
+    assert_eq!((whole.base.as_str(), joint.phase.len()), ("safe-smol-base", 1));
+    let Recipe { name, base, output, phase, .. } = joint.clone();
+    assert_eq!(joint, Recipe { name, base, output, phase, ..whole });
+}
+
+#[test]
+fn a_recipe_may_extend_another() {
+    let root = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+    let read = |name: &str, overrides: &[String]| Recipe::read(&root.path().join(name), overrides);
+    fs::create_dir(root.path().join("inner")).unwrap();
+    write("base.toml", RECIPE);
+    write("inner/middle.toml", "extends = \"../base.toml\"\nseed = 4\n[lora]\nrank = 1");
+    write("top.toml", "extends = \"inner/middle.toml\"\nclip_norm = 3.0\n[weight]\nSSS = 2.0");
+    let recipe = read("top.toml", &["lora.alpha=9.0".to_owned()]).unwrap();
+    let plain = read("base.toml", &[]).unwrap();
+    let lora = recipe.lora.clone().unwrap();
+    assert_eq!((recipe.seed, recipe.clip_norm, lora.rank, lora.alpha), (4, 3.0, 1, 9.0));
+    assert_eq!((lora.targets, recipe.phase), (plain.lora.unwrap().targets, plain.phase));
+    assert_eq!(recipe.weight[&Combination::Sss], 2.0);
+
+    write("list.toml", "extends = \"base.toml\"\nphase = []");
+    write("number.toml", "extends = 1");
+    write("missing.toml", "extends = \"nowhere.toml\"");
+    write("round.toml", "extends = \"round.toml\"");
+    for (name, reason) in [
+        ("list.toml", "at least one learning_rate"),
+        ("number.toml", "number.toml: is no valid recipe (extends is the path of a recipe)"),
+        ("missing.toml", "nowhere.toml: cannot be read"),
+        ("round.toml", "at most 8 recipes extend one another"),
+    ] {
+        let message = read(name, &[]).unwrap_err().to_string();
+        assert!(message.contains(reason), "{name}: {message}");
     }
 }
 
@@ -113,6 +157,12 @@ fn values_that_cannot_train_are_named() {
         ("clip_norm=nan", "clip_norm must be above 0"),
         ("checkpoint_every=0", "checkpoint_every must be above 0"),
         ("lora.rank=0", "lora.rank must be above 0"),
+        ("precision=f16", "gradients overflow f16"),
+        ("guard={dropout=1.0}", "guard.dropout must be 0 or more, and below 1"),
+        ("lora={rank=1,alpha=1.0,dropout=1.0,targets=[]}", "lora.dropout must be 0 or more, and below 1"),
+        ("card={}", "a card is measured on a bench"),
+        ("card={scenes=1,bench=\"a\"}", "a card is measured on a bench"),
+        ("card={scenes=0}", "card.scenes must be above 0"),
         ("lora.rank=4294967296", "lora.rank must be 65536 at most"),
         ("phase.0.batch=9223372036854775807", "phase.batch must be 1048576 at most"),
         ("phase.0.steps=9223372036854775807", "phase.steps must be 1099511627776 at most"),
@@ -146,6 +196,12 @@ fn values_that_cannot_train_are_named() {
     {
         assert!(message(&format!("{RECIPE}{line}"), &[]).contains(reason), "{line}");
     }
+    for name in ["../up", "", "a b"] {
+        let named = RECIPE.replace("name = \"joint\"", &format!("name = {name:?}"));
+        assert!(message(&named, &[]).contains("phase.name becomes a folder"), "{name}");
+    }
+    let phase = &RECIPE[RECIPE.find("[[phase]]").unwrap()..];
+    assert!(message(&format!("{RECIPE}\n{phase}"), &[]).contains("two phases are called joint"));
     let ground = RECIPE.replace("\"joint\"\nsteps", "\"ground\"\nsteps");
     assert!(message(&ground, &[]).contains("grounding does not train the guard"));
     let seeing = ground.replace("guard = 1e-2", "vision = 1e-2");
@@ -156,6 +212,8 @@ fn values_that_cannot_train_are_named() {
         ("validation = { every = 0, samples = 1, data = [] }", "validation.every must be above 0"),
         ("validation = { every = 1, samples = 1, data = [] }", "the number of validation.data must be above 0"),
         ("augment = { crop = 0.9 }", "augment.crop must be from 0 to 0.5"),
+        ("augment = { hue = 200.0 }", "augment.hue must be from 0 to 180"),
+        ("augment = { grey = -0.1 }", "augment.grey must be from 0 to 1"),
         ("data = [{ kind = \"llava\" }]", "data.path names the file of rows"),
         ("data = [{ kind = \"symbolic\", path = \"x\" }]", "data.path names the file of rows"),
         ("data = [{ kind = \"symbolic\", weight = 0.0 }]", "data.weight must be above 0"),

@@ -5,9 +5,10 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use half::bf16;
 use safevlm_core::DeviceSpec;
 use safevlm_data::{PictureSets, Split};
-use safevlm_train::{Mix, Recipe, Rows, Sample, Source, Summary, Symbolic, TrainError, run_on};
+use safevlm_train::{Mix, Recipe, Rows, Sample, Show, Source, Summary, Symbolic, TrainError, run_on};
 use safevlm_weights::{ADAPTER_FILE, PeftAdapter, SafetensorsDir, TensorSource};
 use serde_json::Value;
 use support::{RECIPE, recipe, write_model};
@@ -73,7 +74,7 @@ fn recipe_in(root: &Path, output: &str, text: &str) -> Recipe {
 }
 
 fn train(recipe: &Recipe, data: &Mix) -> Result<Summary, TrainError> {
-    run_on(recipe, data, &DeviceSpec::Flex, false)
+    run_on(recipe, data, &DeviceSpec::Flex, Show::Nothing)
 }
 
 fn without_lora(recipe: &str) -> String {
@@ -104,6 +105,35 @@ fn runs_learn_and_can_be_killed() {
     stays_silent(root.path());
     recomputes(root.path());
     explodes(root.path());
+    halves(root.path());
+}
+
+/// Computed in bf16, with what is learned kept in f32: small steps are not lost, a killed run goes on to the last bit, and
+/// the loss falls as it does in f32.
+fn halves(root: &Path) {
+    let data = || until(usize::MAX);
+    let joint = RECIPE.find("[[phase]]").unwrap();
+    let text =
+        format!("vision_from = 1\n{}{STAGES}", &RECIPE[..joint]).replace("guard = 1e-2", "guard = 1e-2\nvision = 1e-3");
+    let half = recipe_in(root, "half", &format!("precision = \"bf16\"\n{text}"));
+    let summary = train(&half, &data()).unwrap();
+    let single = recipe_in(root, "single", &text);
+    train(&single, &data()).unwrap();
+    for (half, single) in log(&half).iter().zip(log(&single)) {
+        let losses = [half, &single].map(|line| line["loss"].as_f64().unwrap());
+        assert!((losses[0] - losses[1]).abs() < 0.02 * losses[1], "{half} {single}");
+    }
+    let adapter = SafetensorsDir::open(&summary.adapter.join(ADAPTER_FILE)).unwrap();
+    let guard = adapter.names().into_iter().find(|name| name.ends_with("img_safety_head.mlp.0.weight")).unwrap();
+    let values = adapter.read_f32(&guard).unwrap();
+    let exact = values.iter().filter(|value| bf16::from_f32(**value).to_f32() != **value).count();
+    assert!(exact > values.len() / 2, "{exact} of {} values are more than bf16 holds", values.len());
+
+    let killed = recipe_in(root, "half-killed", &format!("precision = \"bf16\"\n{text}"));
+    assert!(train(&killed, &until(9)).is_err());
+    train(&killed, &data()).unwrap();
+    let bytes = |recipe: &Recipe| fs::read(recipe.output.join("adapter/adapter_model.safetensors")).unwrap();
+    assert_eq!(bytes(&killed), bytes(&half), "a resumed run ends elsewhere");
 }
 
 fn learns(root: &Path, data: &Mix) {
@@ -161,6 +191,18 @@ fn resumes(root: &Path, data: &Mix) {
     let adapters = exported.iter().filter(|name| name.contains(".lora_")).count();
     assert_eq!((exported.len(), adapters), (4 + 4 + 2 * 2 * 2 + VISION, 2 * 2 * 2), "{exported:?}");
     assert!(exported.iter().any(|name| name.ends_with("language_model.layers.1.mlp.down_proj.lora_B.weight")));
+
+    // What earlier phases have learned is there to begin from, without what is drawn for later ones.
+    let after = |phase: &str| {
+        let folder = whole.output.join("phases").join(phase);
+        let _whole_adapter = PeftAdapter::open(&folder).unwrap();
+        SafetensorsDir::open(&folder.join(ADAPTER_FILE)).unwrap().names()
+    };
+    let ground = after("ground");
+    assert_eq!(ground.len(), 4 + VISION, "{ground:?}");
+    assert!(ground.iter().all(|name| name.contains("vision_tower") || name.contains("projector")), "{ground:?}");
+    assert_eq!(after("guard").len(), exported.len());
+    assert!(!whole.output.join("phases/joint").exists(), "the last phase's is the adapter itself");
 
     overlays(root, &whole);
 

@@ -9,7 +9,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use safevlm_core::RgbImage;
-use safevlm_nn::{CausalLm, Linear, LinearConfig, VisionEncoder};
+use safevlm_nn::{CausalLm, Linear, LinearConfig, LoraAdapterConfig, VisionEncoder};
 use safevlm_safe_smol::SafeSmol;
 use safevlm_train::{
     Batch, Example, GroupedAdamW, TrainError, Trainable, Turn, global_norm, joint_loss, parameter_paths,
@@ -61,7 +61,7 @@ fn gradients_reach_exactly_the_named_sets() {
     for sets in [&["projector"][..], &["guard"], &["vision"], &["language_model"], &["lora"], &["projector", "lora"]] {
         let mut model = model(2, &device);
         if sets.contains(&"lora") {
-            model.language_model = model.language_model.attach_lora(&targets, 2, 4.0);
+            model.language_model = model.language_model.attach_lora(&targets, &LoraAdapterConfig::new(2, 4.0));
         }
         let trainable = Trainable::find(&model, &names(sets), None).unwrap();
         let model = trainable.apply(model);
@@ -111,7 +111,8 @@ fn of_the_encoder_the_last_blocks_learn_and_no_statistics_change() {
 fn adapters_stand_beside_the_named_layers_only() {
     let device = flex().autodiff();
     let mut model = model(2, &device);
-    model.language_model = model.language_model.attach_lora(&names(&["q_proj", "down_proj"]), 3, 6.0);
+    model.language_model =
+        model.language_model.attach_lora(&names(&["q_proj", "down_proj"]), &LoraAdapterConfig::new(3, 6.0));
     let adapters: Vec<String> =
         parameter_paths(&model).into_iter().map(|(path, _)| path).filter(|path| path.contains(".lora.")).collect();
     let expected: Vec<String> = (0..2)

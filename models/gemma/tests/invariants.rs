@@ -5,7 +5,7 @@ mod support;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
-use safevlm_nn::{CausalLm, ImageTokens, Padding, Projector, Sequences, vlm};
+use safevlm_nn::{CausalLm, ImageTokens, LoraAdapterConfig, Padding, Projector, Sequences, vlm};
 use safevlm_weights::TensorSource;
 use support::*;
 
@@ -136,7 +136,7 @@ fn fresh_adapters_change_nothing_and_are_all_that_learns() {
     let before = values(logits(&model, &rows, None, &device));
     let all = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(str::to_owned);
     let parameters = tensors(&model);
-    let adapted = model.no_grad().attach_lora(&all, 4, 8.0);
+    let adapted = model.no_grad().attach_lora(&all, &LoraAdapterConfig::new(4, 8.0));
     assert_eq!(tensors(&adapted), parameters + 2 * 7 * adapted.layers.len());
     let after = logits(&adapted, &rows, None, &device);
     assert_eq!(values(after.clone()), before);

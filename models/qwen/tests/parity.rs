@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use safevlm_core::DeviceSpec;
-use safevlm_nn::{CausalLm, Padding, PatchGrid, Positions, Sequences, sampler::argmax, vlm};
+use safevlm_nn::{CausalLm, LoraAdapterConfig, Padding, PatchGrid, Positions, Sequences, sampler::argmax, vlm};
 use safevlm_qwen::{Qwen, QwenConfig, image_positions, key_rules};
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, TensorSource, collect_module, load_module};
 use serde_json::Value;
@@ -318,7 +318,7 @@ fn gradients_reach_every_parameter() {
         assert_eq!(gradients(&model), parameters(&model), "{name}: a parameter has no gradient");
         let targets = ["q_proj", "v_proj", "down_proj"].map(str::to_owned);
         let (layers, before) = (model.layers.len(), parameters(&model));
-        let adapted = model.attach_lora(&targets, 2, 4.0);
+        let adapted = model.attach_lora(&targets, &LoraAdapterConfig::new(2, 4.0));
         assert_eq!(parameters(&adapted), before + layers * 3 * 2, "{name}: two matrices for each adapted layer");
         // The adapted layers' own weights and the biases of q and v are frozen.
         assert_eq!(gradients(&adapted), before + layers * 3 * 2 - layers * 5, "{name}");

@@ -2,19 +2,21 @@
 
 mod card;
 
+#[cfg(feature = "dashboard")]
+use std::io::IsTerminal;
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use safevlm::DeviceSpec;
-use safevlm_train::{Peers, Recipe};
+use safevlm_train::{Peers, Recipe, Show};
 
 use crate::error::CliError;
 use crate::terminal::stderr_is_terminal;
 
 const EXAMPLES: &str = "\
 A run that was stopped goes on from its last checkpoint when the same command is given again. What it has learned is an adapter
-in PEFT's format, which `safevlm merge` puts into the base. Built with the feature `mpi`, several processes train together.
+in PEFT's format, which `safevlm merge` puts into the base. A recipe with a `card` is measured at its end. Built with the feature `mpi`, several processes train together.
 
 Examples:
   safevlm train recipes/safe-smol.toml
@@ -39,6 +41,10 @@ pub(crate) struct TrainArgs {
     /// Check the recipe, its base and its data, say what would be trained, and end.
     #[arg(long)]
     dry_run: bool,
+    /// Show curves over the whole terminal instead of a line; `q` stops the run, which can go on later.
+    #[cfg(feature = "dashboard")]
+    #[arg(long, conflicts_with = "dry_run")]
+    dashboard: bool,
     /// auto, flex (the CPU), wgpu[:N], vulkan[:N], metal[:N] or cuda[:N].
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
@@ -58,6 +64,19 @@ enum TrainCommand {
     Card(card::CardArgs),
 }
 
+impl TrainArgs {
+    fn show(&self) -> Result<Show, CliError> {
+        #[cfg(feature = "dashboard")]
+        if self.dashboard {
+            // Keys come from standard input, and the curves go to standard output.
+            let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+            let missing = || CliError::Input("a dashboard needs a terminal: leave out `--dashboard`".to_owned());
+            return terminal.then_some(Show::Dashboard).ok_or_else(missing);
+        }
+        Ok(if stderr_is_terminal() { Show::Line } else { Show::Nothing })
+    }
+}
+
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let print = |line: &dyn std::fmt::Display| writeln!(anstream::stdout(), "{line}").map_err(CliError::Output);
     match &args.command {
@@ -74,7 +93,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     if args.dry_run {
         return print(&safevlm_train::plan(&recipe)?);
     }
+    let show = args.show()?;
     let peers = Peers::join();
-    let summary = safevlm_train::run_together(&recipe, &args.device, &peers, stderr_is_terminal())?;
-    if peers.leads() { print(&summary.adapter.display()) } else { Ok(()) }
+    let summary = safevlm_train::run_together(&recipe, &args.device, &peers, show)?;
+    if !peers.leads() {
+        return Ok(());
+    }
+    print(&summary.adapter.display())?;
+    // The others have ended: one device answers.
+    match card::at_the_end(&recipe, args.device)? {
+        Some(card) => print(&card.display()),
+        None => Ok(()),
+    }
 }

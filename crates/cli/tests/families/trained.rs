@@ -195,6 +195,28 @@ fn a_card_tells_what_a_run_has_gained() {
     // A second time nothing is left to answer, and the card is the same.
     card(&root.join("run")).assert().success();
     assert_eq!(fs::read_to_string(root.join("run/README.md")).unwrap(), text);
+    assert!(!text.contains("Thresholds"));
+
+    // A recipe that asks for it is measured at its end, with thresholds from rows of their own.
+    let bench = root.join("rows.json");
+    let asked = format!(
+        "card = {{ bench = {bench:?}, validation = {bench:?}, images = {:?}, max_new_tokens = 4 }}\n{LORA}",
+        goldens("safe-qwen").join("pictures")
+    );
+    let path = recipe(root, "safe-qwen", &base, "guard = 1e-3\nlora = 1e-3", &asked);
+    let run = root.join("carded");
+    let output = format!("output={}", run.display());
+    let done = program(&["train", "--device", "flex", path.to_str().unwrap(), &output]).assert().success();
+    let lines = String::from_utf8(done.get_output().stdout.clone()).unwrap();
+    let lines: Vec<&Path> = lines.lines().map(Path::new).collect();
+    assert_eq!(lines, [run.join("adapter"), run.join("README.md")]);
+    let text = fs::read_to_string(run.join("README.md")).unwrap();
+    assert!(text.contains("## Thresholds and temperature") && text.contains("| violence | "), "{text}");
+    // Again, from what the recipe says.
+    let again = program(&["train", "card", run.to_str().unwrap(), "--device", "flex"]).assert().success();
+    assert!(String::from_utf8_lossy(&again.get_output().stdout).contains("README.md"));
+    let error = program(&["train", "card", root.join("run").to_str().unwrap()]).assert().code(2);
+    assert!(String::from_utf8_lossy(&error.get_output().stderr).contains("has no `card`"));
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! The guard's probabilities of all rows, and the figures of them.
 
-use indexmap::IndexMap;
 use safevlm::{CLASSES, Category, Class, Taxonomy, Verdict};
 use safevlm_data::Record;
 use sha2::{Digest, Sha256};
 
-use super::{Decision, GuardScore, Temperature};
+use super::{Calibration, Chosen, GuardScore, Temperature};
 use crate::error::EvalError;
 use crate::metrics::{Confusion, Ranking, Temper, expected_calibration_error, fit_temperature, reliability};
 
@@ -28,7 +27,7 @@ pub(super) struct GuardRows {
     /// The label of each row's class.
     truths: Vec<u8>,
     guesses: Vec<u8>,
-    /// Whether the row's image is in the half that a temperature is fitted on.
+    /// Whether the row is one of those that a temperature is fitted on: half of the images, or another file's.
     fitted: Vec<bool>,
 }
 
@@ -77,6 +76,11 @@ impl GuardRows {
 
     /// Takes one row's probabilities; gives whether the image is flagged.
     pub(super) fn add(&mut self, record: &Record, verdict: &Verdict) -> Result<bool, EvalError> {
+        self.add_to(first_half(&record.image), record, verdict)
+    }
+
+    /// The same, and says whether it is one to fit on.
+    pub(super) fn add_to(&mut self, fitted: bool, record: &Record, verdict: &Verdict) -> Result<bool, EvalError> {
         let bad_labels = |reason| EvalError::BadLabels { id: record.id, reason };
         let labels = match self.labels.take() {
             Some(labels) => labels,
@@ -100,7 +104,7 @@ impl GuardRows {
         self.unsafe_probabilities.push(checked.unsafe_probability);
         self.truths.push(truth as u8);
         self.guesses.push(checked.label_id as u8);
-        self.fitted.push(first_half(&record.image));
+        self.fitted.push(fitted);
         Ok(checked.flagged)
     }
 
@@ -111,11 +115,8 @@ impl GuardRows {
         for (truth, guess) in self.truths.iter().zip(&self.guesses) {
             confusion.add(usize::from(*truth), usize::from(*guess));
         }
-        let safe = taxonomy.safe_id();
-        let unsafe_ =
-            || self.unsafe_probabilities.iter().copied().zip(self.truths.iter().map(|t| usize::from(*t) != safe));
-        let ranking = Ranking::new(unsafe_());
-        let reliability = reliability(unsafe_());
+        let ranking = Ranking::new(self.unsafe_rows(taxonomy));
+        let reliability = reliability(self.unsafe_rows(taxonomy));
         Some(GuardScore {
             rows: self.truths.len(),
             labels: taxonomy.labels().to_vec(),
@@ -126,7 +127,9 @@ impl GuardRows {
             auprc: ranking.average_precision(),
             at_threshold: ranking.decision(self.threshold?),
             at_best_threshold: ranking.best(),
-            category_thresholds: self.category_thresholds(taxonomy),
+            category_thresholds: (self.categories(taxonomy))
+                .map(|(name, belonging)| (name, Ranking::new(self.category_rows(&belonging)).best()))
+                .collect(),
             curve: ranking.curve(),
             ece: expected_calibration_error(&reliability),
             reliability,
@@ -138,22 +141,52 @@ impl GuardRows {
         self.probabilities.chunks_exact(width).zip(self.truths.iter().map(|truth| usize::from(*truth)))
     }
 
-    /// Of the categories that occur.
-    fn category_thresholds(&self, taxonomy: &Taxonomy) -> IndexMap<String, Decision> {
-        let mut thresholds = IndexMap::new();
-        for category in Category::ALL {
+    /// Each row's probability of being unsafe, and whether it is.
+    fn unsafe_rows(&self, taxonomy: &Taxonomy) -> impl Iterator<Item = (f32, bool)> {
+        let safe = taxonomy.safe_id();
+        self.unsafe_probabilities.iter().copied().zip(self.truths.iter().map(move |truth| usize::from(*truth) != safe))
+    }
+
+    /// The categories that occur: their names, and whether each label belongs to it.
+    fn categories(&self, taxonomy: &Taxonomy) -> impl Iterator<Item = (String, Vec<bool>)> {
+        let belonging = |category: Category| {
             let belongs = |id: usize| taxonomy.class_of(id).is_some_and(|class| class.category == Some(category));
-            let belonging: Vec<bool> = (0..taxonomy.len()).map(belongs).collect();
-            if !self.truths.iter().any(|truth| belonging[usize::from(*truth)]) {
-                continue;
-            }
-            let ranking = Ranking::new(self.rows(taxonomy.len()).map(|(row, truth)| {
-                let sum = row.iter().zip(&belonging).filter(|(_, belongs)| **belongs).map(|(p, _)| p).sum();
-                (sum, belonging[truth])
-            }));
-            thresholds.insert(category.as_str().to_owned(), ranking.best());
+            (category.as_str().to_owned(), (0..taxonomy.len()).map(belongs).collect::<Vec<bool>>())
+        };
+        let occurs = |(_, belonging): &(String, Vec<bool>)| self.truths.iter().any(|t| belonging[usize::from(*t)]);
+        Category::ALL.into_iter().map(belonging).filter(occurs)
+    }
+
+    /// Each row's probability of the labels that `belonging` names, and whether its own is one of them.
+    fn category_rows(&self, belonging: &[bool]) -> impl Iterator<Item = (f32, bool)> {
+        self.rows(belonging.len()).map(move |(row, truth)| {
+            let sum = row.iter().zip(belonging).filter(|(_, belongs)| **belongs).map(|(p, _)| p).sum();
+            (sum, belonging[truth])
+        })
+    }
+
+    /// What is chosen on the rows to fit on, and what it does on the others; none without rows of both kinds.
+    pub(super) fn calibration(self) -> Option<Calibration> {
+        let taxonomy = &self.labels.as_ref()?.taxonomy;
+        if self.fitted.iter().all(|fitted| *fitted) || !self.fitted.contains(&true) {
+            return None;
         }
-        thresholds
+        let chosen = |rows: &mut dyn Iterator<Item = (f32, bool)>| {
+            let (mut fitted, mut judged) = (Vec::new(), Vec::new());
+            for (row, is_fitted) in rows.zip(&self.fitted) {
+                if *is_fitted { fitted.push(row) } else { judged.push(row) }
+            }
+            let chosen = Ranking::new(fitted.into_iter()).best();
+            let judged = Ranking::new(judged.into_iter()).decision(chosen.threshold as f32);
+            Chosen { chosen, judged }
+        };
+        Some(Calibration {
+            temperature: self.temperature(taxonomy),
+            flagged: chosen(&mut self.unsafe_rows(taxonomy)),
+            categories: (self.categories(taxonomy))
+                .map(|(name, belonging)| (name, chosen(&mut self.category_rows(&belonging))))
+                .collect(),
+        })
     }
 
     fn temperature(&self, taxonomy: &Taxonomy) -> Option<Temperature> {

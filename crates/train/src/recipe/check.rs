@@ -1,5 +1,7 @@
 //! What the types of a recipe cannot say.
 
+use safevlm_weights::FloatDtype;
+
 use super::{DataKind, Recipe, Stage, Validation};
 use crate::augment::Augment;
 
@@ -15,6 +17,10 @@ impl Recipe {
             true => Ok(()),
             false => Err(format!("{name} must be from 0 to 1")),
         };
+        let dropped = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("{name} must be 0 or more, and below 1")),
+        };
         share("warmup", self.warmup)?;
         share("final_rate", self.final_rate)?;
         share("weight_decay", f64::from(self.weight_decay))?;
@@ -26,12 +32,16 @@ impl Recipe {
         if self.learning_rate.contains_key("lora") != self.lora.is_some() {
             return Err("learning_rate.lora and [lora] go together: give both or neither".to_owned());
         }
+        if self.precision == FloatDtype::F16 {
+            return Err("gradients overflow f16: compute in bf16, or in f32".to_owned());
+        }
         if let Some(lora) = &self.lora {
             positive("lora.rank", lora.rank > 0)?;
             at_most("lora.rank", lora.rank, 1 << 16)?;
             positive("lora.alpha", lora.alpha > 0.0 && lora.alpha.is_finite())?;
+            dropped("lora.dropout", lora.dropout)?;
         }
-        share("guard.dropout", self.guard.as_ref().map_or(0.0, |guard| guard.dropout))?;
+        dropped("guard.dropout", self.guard.as_ref().map_or(0.0, |guard| guard.dropout))?;
         positive("max_tokens", self.max_tokens != Some(0))?;
         let of_validation = self.validation.iter().flat_map(|validation| &validation.data);
         for data in self.data.iter().chain(of_validation) {
@@ -46,6 +56,16 @@ impl Recipe {
             at_most("validation.samples", *samples, 1 << 30)?;
             positive("validation.patience", *patience != Some(0))?;
             positive("the number of validation.data", !data.is_empty())?;
+        }
+        if let Some(card) = &self.card {
+            if card.bench.is_some() == card.scenes.is_some() || (card.scenes.is_some() && card.validation.is_some()) {
+                return Err(
+                    "a card is measured on a bench, with or without a validation, or on scenes: give one of them"
+                        .to_owned(),
+                );
+            }
+            positive("card.scenes", card.scenes != Some(0))?;
+            positive("card.max_new_tokens", card.max_new_tokens > 0)?;
         }
         if let Some(problem) = self.augment.as_ref().and_then(Augment::problem) {
             return Err(problem.to_owned());

@@ -40,16 +40,18 @@ pub(super) fn set(table: &mut Table, given: &str) -> Result<(), TrainError> {
 }
 
 /// Keys that a recipe, a source or a phase need not have.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "data",
     "augment",
     "guard",
     "validation",
+    "card",
     "gradient_checkpointing",
     "max_tokens",
     "vision_from",
     "weight",
     "lora",
+    "precision",
     "save_as",
     "split",
     "path",

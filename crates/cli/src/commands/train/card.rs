@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use safevlm::{DeviceSpec, FloatDtype, GenerationConfig, merge_adapter, registry};
-use safevlm_data::{DataError, write_whole};
-use safevlm_eval::{Bench, OfficialString, Report, ReportFormat, ReportOptions, hash_path};
-use safevlm_train::{Recipe, recipe_of};
+use safevlm::{Cache, DeviceSpec, FloatDtype, GenerationConfig, merge_adapter, registry};
+use safevlm_data::{BENCH_FILE, DataError, PictureSets, Split, compose_to_folder, write_whole};
+use safevlm_eval::{Bench, OfficialString, Predictions, Report, ReportFormat, ReportOptions, calibrate, hash_path};
+use safevlm_train::{CardRecipe, Recipe, recipe_of};
 
 use crate::args::{ModelArgs, at_least_one};
 use crate::commands::eval::predict::{Answering, answer};
@@ -15,63 +15,152 @@ use crate::error::CliError;
 use crate::progress::Progress;
 use crate::terminal::stderr_is_terminal;
 
+/// Seed of the first scene that thresholds are chosen on, far behind those that are measured.
+const VALIDATION_SEED: u64 = 1 << 32;
+/// Rows that are answered together, where nothing is said.
+const BATCH: usize = 8;
+
 /// Measure a run's model beside its base, and write both down as the run's README.md, a model card.
 #[derive(Debug, Args)]
 pub(crate) struct CardArgs {
     /// The run's output folder. The merged model goes into `model` in it.
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Rows that training has not seen, with the fields of HoliSafe-Bench.
+    /// Rows that training has not seen, with the fields of HoliSafe-Bench; what the recipe's `card` names where it is not given.
     #[arg(long, value_name = "FILE")]
-    bench: PathBuf,
+    bench: Option<PathBuf>,
+    /// Rows of other pictures, on which thresholds and temperature are chosen.
+    #[arg(long, value_name = "FILE", requires = "bench")]
+    validation: Option<PathBuf>,
     /// Where the rows' pictures are, if not in the folder `images` beside the benchmark or in it.
-    #[arg(long, value_name = "DIR|TAR")]
+    #[arg(long, value_name = "DIR|TAR", requires = "bench")]
     images: Option<PathBuf>,
     /// Tokens of an answer at most.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, requires = "bench")]
     max_new_tokens: usize,
     /// Rows that are answered together.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = at_least_one)]
     batch: usize,
     /// auto, flex (the CPU), wgpu[:N], vulkan[:N], metal[:N] or cuda[:N].
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
 }
 
-/// Answers the benchmark with both models, in runs that go on where they were stopped, and writes the card.
+/// What is measured, and how.
+struct Work<'a> {
+    recipe: &'a Recipe,
+    run: &'a Path,
+    asked: CardRecipe,
+    batch: usize,
+    device: DeviceSpec,
+}
+
+/// `safevlm train card`
 pub(crate) fn write(args: &CardArgs) -> Result<PathBuf, CliError> {
     let recipe = recipe_of(&args.run)?;
-    let base = registry::resolve(&recipe.base)?;
-    let model = args.run.join("model");
-    // One of this very adapter is kept, and of another refused: its figures would be another's.
-    merge_adapter(&base, &args.run.join("adapter"), &model, stderr_is_terminal()).map_err(safevlm::Error::from)?;
-    let runs = [(&base, "before.jsonl"), (&model, "after.jsonl")].map(|(dir, name)| (dir, args.run.join(name)));
-    for (dir, out) in &runs {
-        let bench = Bench { path: args.bench.clone(), images: args.images.clone(), shard: None, skip_bad: false };
+    let CardArgs { run, bench, validation, images, max_new_tokens, batch, device } = args;
+    let no_bench =
+        || CliError::Input("the run's recipe has no `card`: give the rows to measure on with `--bench`".to_owned());
+    let asked = match (bench, &recipe.card) {
+        (None, Some(card)) => card.clone(),
+        (bench, _) => CardRecipe {
+            bench: Some(bench.clone().ok_or_else(no_bench)?),
+            images: images.clone(),
+            validation: validation.clone(),
+            scenes: None,
+            max_new_tokens: *max_new_tokens,
+        },
+    };
+    Work { recipe: &recipe, run, asked, batch: *batch, device: *device }.write()
+}
+
+/// The card that `recipe` asks for at the end of its run; none where it does not.
+pub(crate) fn at_the_end(recipe: &Recipe, device: DeviceSpec) -> Result<Option<PathBuf>, CliError> {
+    let work =
+        |asked: &CardRecipe| Work { recipe, run: &recipe.output, asked: asked.clone(), batch: BATCH, device }.write();
+    recipe.card.as_ref().map(work).transpose()
+}
+
+impl Work<'_> {
+    /// Answers the benchmark with both models, in runs that go on where they were stopped, and writes the card.
+    fn write(&self) -> Result<PathBuf, CliError> {
+        let base = registry::resolve(&self.recipe.base)?;
+        let model = self.run.join("model");
+        // One of this very adapter is kept, and of another refused: its figures would be another's.
+        let adapter = self.run.join("adapter");
+        merge_adapter(&base, &adapter, &model, stderr_is_terminal()).map_err(safevlm::Error::from)?;
+        let bench = match (&self.asked.bench, self.asked.scenes) {
+            (Some(bench), _) => bench.clone(),
+            (None, scenes) => self.compose("bench", scenes.unwrap_or(1), 0)?,
+        };
+        let validation = match (&self.asked.validation, self.asked.scenes) {
+            (None, Some(scenes)) => Some(self.compose("validation", scenes, VALIDATION_SEED)?),
+            (validation, _) => validation.clone(),
+        };
+        let tokens = self.asked.max_new_tokens;
+        let after = self.answer(&model, &bench, "after.jsonl", tokens)?;
+        let calibration = match validation {
+            Some(rows) => {
+                // The guard is asked only, which does not wait for an answer's end.
+                let chosen_on = self.answer(&model, &rows, "validation.jsonl", 1)?;
+                Some(calibrate(Predictions::open(&chosen_on)?, Predictions::open(&after)?)?)
+            }
+            None => None,
+        };
+        let paths = [self.answer(&base, &bench, "before.jsonl", tokens)?, after];
+        let options = ReportOptions {
+            title: "What it gained".to_owned(),
+            examples: 0,
+            threshold: None,
+            images: self.asked.images.clone(),
+        };
+        let mut progress = Progress::counting("rows judged");
+        let report = Report::of_files(&paths, &mut OfficialString, &options, &mut |rows| progress.advance_by(rows))?;
+        drop(progress);
+        let mut text = header(self.recipe, self.run, &bench)?;
+        text.push_str(&report.render(ReportFormat::Markdown).replace("\n# ", "\n## "));
+        if let Some(calibration) = calibration {
+            let _ = write!(
+                text,
+                "\n## Thresholds and temperature\n\nChosen on a validation split, and judged on the rows above, which took no part:\n\n{}",
+                calibration.to_markdown()
+            );
+        }
+        // Beside the model, whose files are what was measured.
+        let card = self.run.join("README.md");
+        let refused = |source| DataError::Io { doing: "write", path: card.clone(), source };
+        write_whole(&card, |out| out.write_all(text.as_bytes()).map_err(refused)).map_err(CliError::from)?;
+        Ok(card)
+    }
+
+    /// Held-out scenes in the folder `name` of the run, which are kept, and the file of their rows.
+    fn compose(&self, name: &str, scenes: u32, seed: u64) -> Result<PathBuf, CliError> {
+        let (folder, progress) = (self.run.join(name), stderr_is_terminal());
+        let rows = folder.join(BENCH_FILE);
+        if !rows.is_file() {
+            let cache = Cache::open(None).map_err(safevlm::Error::from)?;
+            let sets = PictureSets::load(&cache, Split::HeldOut, progress)?;
+            compose_to_folder(&sets, scenes as usize, seed, &folder, progress)?;
+        }
+        Ok(rows)
+    }
+
+    /// The predictions of the model folder `model` on `bench`, in the file `name` of the run.
+    fn answer(&self, model: &Path, bench: &Path, name: &str, max_new_tokens: usize) -> Result<PathBuf, CliError> {
+        let out = self.run.join(name);
+        let bench = Bench { path: bench.to_owned(), images: self.asked.images.clone(), shard: None, skip_bad: false };
         let model = ModelArgs {
-            model: dir.display().to_string(),
-            device: args.device,
+            model: model.display().to_string(),
+            device: self.device,
             threshold: 0.5,
             dtype: FloatDtype::F32,
             adapter: None,
             check: false,
         };
-        let generation = GenerationConfig { max_new_tokens: args.max_new_tokens, ..GenerationConfig::default() };
-        answer(out, bench, &Answering { model: &model, generation, system: None, batch: args.batch })?;
+        let generation = GenerationConfig { max_new_tokens, ..GenerationConfig::default() };
+        answer(&out, bench, &Answering { model: &model, generation, system: None, batch: self.batch })?;
+        Ok(out)
     }
-    let options =
-        ReportOptions { title: "What it gained".to_owned(), examples: 0, threshold: None, images: args.images.clone() };
-    let paths = runs.map(|(_, path)| path);
-    let mut progress = Progress::counting("rows judged");
-    let report = Report::of_files(&paths, &mut OfficialString, &options, &mut |rows| progress.advance_by(rows))?;
-    drop(progress);
-    let figures = report.render(ReportFormat::Markdown);
-    let text = format!("{}{}", header(&recipe, &args.run, &args.bench)?, figures.replace("\n# ", "\n## "));
-    // Beside the model, whose files are what was measured.
-    let card = args.run.join("README.md");
-    let refused = |source| DataError::Io { doing: "write", path: card.clone(), source };
-    write_whole(&card, |out| out.write_all(text.as_bytes()).map_err(refused)).map_err(CliError::from)?;
-    Ok(card)
 }
 
 /// What the model is and how it was made.
