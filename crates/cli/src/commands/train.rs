@@ -16,15 +16,18 @@ use crate::terminal::stderr_is_terminal;
 
 const EXAMPLES: &str = "\
 A run that was stopped goes on from its last checkpoint when the same command is given again. What it has learned is an adapter
-in PEFT's format, which `safevlm merge` puts into the base. A recipe with a `card` is measured at its end. Built with the feature `mpi`, several processes train together.
+in PEFT's format, which `safevlm merge` puts into the base. A recipe with a `card` is measured at its end, beside the base.
+Built with the feature `mpi`, several processes train together.
 
 Examples:
   safevlm train recipes/safe-smol.toml
   safevlm train recipes/safe-llava-7b.toml --dry-run
+  safevlm train recipes/safe-smol.toml --dashboard
   safevlm train recipes/safe-smol.toml seed=2 learning_rate.lora=1e-4 output=runs/second
   mpirun -n 2 safevlm train recipes/safe-smol.toml
   safevlm train plot runs/safe-smol
-  safevlm train card runs/safe-smol --bench symbolic/holisafe_bench.json";
+  safevlm train card runs/safe-smol
+  safevlm train card runs/safe-smol --bench symbolic/holisafe_bench.json --validation others/holisafe_bench.json";
 
 /// Train a model as a recipe says.
 #[derive(Debug, Args)]

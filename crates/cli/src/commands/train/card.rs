@@ -59,12 +59,14 @@ struct Work<'a> {
 pub(crate) fn write(args: &CardArgs) -> Result<PathBuf, CliError> {
     let recipe = recipe_of(&args.run)?;
     let CardArgs { run, bench, validation, images, max_new_tokens, batch, device } = args;
-    let no_bench =
-        || CliError::Input("the run's recipe has no `card`: give the rows to measure on with `--bench`".to_owned());
     let asked = match (bench, &recipe.card) {
         (None, Some(card)) => card.clone(),
-        (bench, _) => CardRecipe {
-            bench: Some(bench.clone().ok_or_else(no_bench)?),
+        (None, None) => {
+            let problem = "the run's recipe has no `card`: give the rows to measure on with `--bench`";
+            return Err(CliError::Input(problem.to_owned()));
+        }
+        (Some(bench), _) => CardRecipe {
+            bench: Some(bench.clone()),
             images: images.clone(),
             validation: validation.clone(),
             scenes: None,
@@ -89,15 +91,13 @@ impl Work<'_> {
         // One of this very adapter is kept, and of another refused: its figures would be another's.
         let adapter = self.run.join("adapter");
         merge_adapter(&base, &adapter, &model, stderr_is_terminal()).map_err(safevlm::Error::from)?;
-        let bench = match (&self.asked.bench, self.asked.scenes) {
-            (Some(bench), _) => bench.clone(),
-            (None, scenes) => self.compose("bench", scenes.unwrap_or(1), 0)?,
-        };
-        let validation = match (&self.asked.validation, self.asked.scenes) {
+        let CardRecipe { bench, validation, scenes, max_new_tokens: tokens, .. } = self.asked.clone();
+        // A recipe has one or the other.
+        let bench = bench.map_or_else(|| self.compose("bench", scenes.unwrap_or_default(), 0), Ok)?;
+        let validation = match (validation, scenes) {
             (None, Some(scenes)) => Some(self.compose("validation", scenes, VALIDATION_SEED)?),
-            (validation, _) => validation.clone(),
+            (validation, _) => validation,
         };
-        let tokens = self.asked.max_new_tokens;
         let after = self.answer(&model, &bench, "after.jsonl", tokens)?;
         let calibration = match validation {
             Some(rows) => {
