@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use burn::tensor::Device;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Device, Tensor};
 use safevlm_weights::{Allow, KeyMap, SafetensorsDir, SaveDtype, WeightsError, load_module, save_module};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::optimizer::GroupedAdamW;
+use crate::optimizer::{GroupedAdamW, changed};
 use crate::recipe::Recipe;
 use crate::trainable::Trainable;
 
@@ -115,10 +115,32 @@ pub(crate) fn restore<M: Module>(
     let module = SafetensorsDir::open(&path.join(MODULE)).map_err(bad)?;
     // What is not trained is not in the checkpoint.
     let allow = Allow::nothing().missing("");
+    let mut types = Types::default();
+    model.visit(&mut types);
     let (model, _) = load_module(model, &module, &KeyMap::new(&[]), &allow).map_err(bad)?;
+    let model = model.map(&mut types);
     match optimizer.load(&path.join(OPTIMIZER), device) {
         Err(TrainError::Weights(error)) => Err(bad(error)),
         other => Ok((model, other?)),
+    }
+}
+
+/// The type of each parameter, which a checkpoint, all in f32, does not tell.
+#[derive(Default)]
+struct Types(BTreeMap<ParamId, DType>);
+
+impl ModuleVisitor for Types {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.insert(param.id, param.val().dtype());
+    }
+}
+
+impl ModuleMapper for Types {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.0.get(&param.id).copied() {
+            Some(dtype) if dtype != DType::F32 => param.map(|value| changed(value, |value| value.cast(dtype))),
+            _ => param,
+        }
     }
 }
 

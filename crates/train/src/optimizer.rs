@@ -222,14 +222,16 @@ impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(rate) = self.rates.get(&param.id).copied() else { return param };
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
-        param.map(|value| {
-            let strategy = value.gradient_checkpointing_strategy();
-            let value = Tensor::from_inner(self.step(value.inner(), gradient, rate));
-            // Without it the value would be of another kind than the rest of the model.
-            let value = strategy.into_iter().fold(value, Tensor::with_gradient_checkpointing_strategy);
-            value.require_grad()
-        })
+        param.map(|value| changed(value, |value| self.step(value, gradient, rate)).require_grad())
     }
+}
+
+/// `value` as `change` makes it, outside of what is tracked.
+pub(crate) fn changed<const D: usize>(value: Tensor<D>, change: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
+    let strategy = value.gradient_checkpointing_strategy();
+    let value = Tensor::from_inner(change(value.inner()));
+    // Without it the value would be of another kind than the rest of the model.
+    strategy.into_iter().fold(value, Tensor::with_gradient_checkpointing_strategy)
 }
 
 /// Sums gradients of several backward passes.
