@@ -44,7 +44,7 @@ pub(crate) struct TrainArgs {
     /// Check the recipe, its base and its data, say what would be trained, and end.
     #[arg(long)]
     dry_run: bool,
-    /// Show curves over the whole terminal instead of a line; `q` stops the run, which can go on later.
+    /// Show curves over the whole terminal instead of a line; `q`, then `s`, stops the run, which can go on later.
     #[cfg(feature = "dashboard")]
     #[arg(long, conflicts_with = "dry_run")]
     dashboard: bool,
