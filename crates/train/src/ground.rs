@@ -49,7 +49,7 @@ pub(crate) struct Grounding {
 
 impl Grounding {
     /// Runs the encoder over `samples` up to the block `cut`, or to its end, and collects the tokens of
-    /// their subjects and classes.
+    /// their subjects and classes. Conversations without a picture are passed over.
     pub(crate) fn prepare<F: Trainee>(
         feed: &Feed<'_, F>,
         model: &ModelOf<F>,
@@ -72,6 +72,10 @@ impl Grounding {
         for part in numbers.chunks(ENCODE) {
             let (mut rows, mut images) = (vec![], vec![]);
             for sample in feed.samples(part)? {
+                on_sample();
+                if sample.images.is_empty() {
+                    continue;
+                }
                 let (Some(subject), [image]) = (&sample.subject, &sample.images[..]) else {
                     return Err(TrainError::NoSubject);
                 };
@@ -88,12 +92,17 @@ impl Grounding {
                 target.sort_unstable();
                 target.dedup();
                 this.targets.push(target);
-                on_sample();
+            }
+            if images.is_empty() {
+                continue;
             }
             let images: Vec<_> = images.iter().map(AsRef::as_ref).collect();
             let pixels = feed.family.inputs_of(rows, Padding::Right, &images, device)?.pixels;
             let Some(pixels) = pixels else { return Err(TrainError::NoSubject) };
             this.keep(model, pixels)?;
+        }
+        if this.targets.is_empty() {
+            return Err(TrainError::NoSubject);
         }
         Ok(this)
     }
