@@ -18,7 +18,7 @@ use crate::sample::Sample;
 pub(crate) struct Answers<'a> {
     /// By their combination.
     pub(crate) weight: &'a dyn Fn(Option<Combination>) -> f64,
-    /// How many times that the first token of each counts.
+    /// How many times that the first token of each of their sentences counts.
     pub(crate) first_token: f64,
 }
 
@@ -92,9 +92,15 @@ impl<F: Family> Feed<'_, F> {
                 );
                 return Err(TrainError::Sample { id: sample.id.clone(), reason });
             }
+            let mut weights = vec![weight(exchange.combination) as f32; answer.len()];
+            for begin in self.sentences(&conversation, &exchange.answer)? {
+                if let Some(weight) = weights.get_mut(begin) {
+                    *weight *= *first_token as f32;
+                }
+            }
             answer.truncate(room);
-            let weight = weight(exchange.combination) as f32;
-            let turn = Turn { question, answer, weight, first_token: *first_token as f32 };
+            weights.truncate(room);
+            let turn = Turn { question, answer, weights };
             let fits = |example: &&mut Example| {
                 let tokens = example.tokens() + turn.question.len() + turn.answer.len();
                 !stem.is_empty() && example.stem == stem && tokens <= self.tokens
@@ -118,6 +124,19 @@ impl<F: Family> Feed<'_, F> {
         let (Some(end), Some(_)) = (self.behind_images(&stem), sample.label) else { return Ok(None) };
         stem.truncate(end);
         Ok(Some(Example { stem, turns: vec![], label: sample.label, images: shown.images }))
+    }
+
+    /// Which of an answer's tokens its sentences begin with.
+    fn sentences(&self, conversation: &Conversation, answer: &str) -> Result<Vec<usize>, TrainError> {
+        let mut begins = vec![0];
+        for (end, _) in answer.match_indices(['.', '!', '?']) {
+            let (said, rest) = answer.split_at(end + 1);
+            if rest.starts_with(char::is_whitespace) {
+                // What was said, without the token that ends it.
+                begins.push(self.family.answered(conversation, said, self.ends)?.1.len() - 1);
+            }
+        }
+        Ok(begins)
     }
 
     /// Where the last visual token ends; none without any.

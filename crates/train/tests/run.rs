@@ -297,6 +297,16 @@ fn mixes(root: &Path) {
     train(&killed, &mixed(usize::MAX)).unwrap();
     let bytes = |recipe: &Recipe| fs::read(recipe.output.join("adapter/adapter_model.safetensors")).unwrap();
     assert_eq!(bytes(&killed), bytes(&whole));
+
+    // Grounding and the guard pass over what has no picture.
+    let joint = RECIPE.find("[[phase]]").unwrap();
+    let stages =
+        format!("{}{STAGES}", &RECIPE[..joint]).replace(", \"vision\"]", "]").replace("scenes = 3", "scenes = 8");
+    let staged = recipe_in(root, "mixed-stages", &stages);
+    train(&staged, &mixed(usize::MAX)).unwrap();
+    let talks = Mix::new(vec![(Box::new(Rows::llava(&talks, None).unwrap()), None)], 3);
+    let talked = recipe_in(root, "talked", &stages);
+    assert!(matches!(train(&talked, &talks), Err(TrainError::NoSubject)));
 }
 
 /// Scenes of which no question is left, as an ablation's may be.

@@ -15,9 +15,9 @@ use crate::error::CliError;
 use crate::terminal::stderr_is_terminal;
 
 const EXAMPLES: &str = "\
-A run that was stopped goes on from its last checkpoint when the same command is given again. What it has learned is an adapter
-in PEFT's format, which `safevlm merge` puts into the base. A recipe with a `card` is measured at its end, beside the base.
-Built with the feature `mpi`, several processes train together.
+A run that was stopped goes on from its last checkpoint when the same command is given again. What it has learned is an \
+adapter in PEFT's format, which `safevlm merge` puts into the base. A recipe with a `card` is measured at its end, beside \
+the base. Built with the feature `mpi`, several processes train together.
 
 Examples:
   safevlm train recipes/safe-smol.toml
@@ -27,7 +27,7 @@ Examples:
   mpirun -n 2 safevlm train recipes/safe-smol.toml
   safevlm train plot runs/safe-smol
   safevlm train card runs/safe-smol
-  safevlm train card runs/safe-smol --bench symbolic/holisafe_bench.json --validation others/holisafe_bench.json";
+  safevlm train card runs/safe-smol --bench a/holisafe_bench.json --validation b/holisafe_bench.json";
 
 /// Train a model as a recipe says.
 #[derive(Debug, Args)]
