@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use safevlm_core::Conversation;
 use safevlm_data::Combination;
 use safevlm_family::{Family, FamilyError};
 
