@@ -54,7 +54,7 @@ fn examples(dir: &Path, image_token: u32) -> Vec<Example> {
         let case = &cases[number(&row["case"]) as usize];
         let mut stem = case.prompt.clone();
         let question = stem.split_off(stem.iter().rposition(|id| *id == image_token).unwrap() + 1);
-        let answer = row["answer"].as_array().unwrap().iter().map(|id| number(id) as u32).collect();
+        let answer: Vec<_> = row["answer"].as_array().unwrap().iter().map(|id| number(id) as u32).collect();
         Example {
             stem,
             turns: vec![Turn { question, weights: vec![1.0; answer.len()], answer }],

@@ -94,7 +94,8 @@ impl<F: Family> Feed<'_, F> {
                 return Err(TrainError::Sample { id: sample.id.clone(), reason });
             }
             let mut weights = vec![weight(exchange.combination) as f32; answer.len()];
-            for begin in self.sentences(&conversation, &exchange.answer)? {
+            let begins = if *first_token == 1.0 { vec![] } else { self.sentences(&conversation, &exchange.answer)? };
+            for begin in begins {
                 if let Some(weight) = weights.get_mut(begin) {
                     *weight *= *first_token as f32;
                 }
@@ -130,12 +131,9 @@ impl<F: Family> Feed<'_, F> {
     /// Which of an answer's tokens its sentences begin with.
     fn sentences(&self, conversation: &Conversation, answer: &str) -> Result<Vec<usize>, TrainError> {
         let mut begins = vec![0];
-        for (end, _) in answer.match_indices(['.', '!', '?']) {
-            let (said, rest) = answer.split_at(end + 1);
-            if rest.starts_with(char::is_whitespace) {
-                // What was said, without the token that ends it.
-                begins.push(self.family.answered(conversation, said, self.ends)?.1.len() - 1);
-            }
+        for said in sentence_ends(answer).map(|end| &answer[..end]) {
+            // What was said, without the token that ends it.
+            begins.push(self.family.answered(conversation, said, self.ends)?.1.len() - 1);
         }
         Ok(begins)
     }
@@ -143,5 +141,24 @@ impl<F: Family> Feed<'_, F> {
     /// Where the last visual token ends; none without any.
     fn behind_images(&self, ids: &[u32]) -> Option<usize> {
         ids.iter().rposition(|id| Some(*id) == self.family.image_token()).map(|last| last + 1)
+    }
+}
+
+/// Where each sentence ends that another one follows, in bytes.
+fn sentence_ends(text: &str) -> impl Iterator<Item = usize> {
+    let ends = text.match_indices(['.', '!', '?']).map(|(mark, _)| mark + 1);
+    ends.filter(|end| text[*end..].starts_with(char::is_whitespace) && !text[*end..].trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_end_where_another_one_follows() {
+        let ends = |text| sentence_ends(text).collect::<Vec<_>>();
+        assert_eq!(ends("A carrot, a food. Yes, 1.5 of it! Ok? "), [17, 33]);
+        assert_eq!(ends("One sentence.\n"), [0_usize; 0]);
+        assert_eq!(ends("Mäuse.\nWeg"), [7]);
     }
 }
