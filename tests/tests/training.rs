@@ -54,10 +54,10 @@ fn examples(dir: &Path, image_token: u32) -> Vec<Example> {
         let case = &cases[number(&row["case"]) as usize];
         let mut stem = case.prompt.clone();
         let question = stem.split_off(stem.iter().rposition(|id| *id == image_token).unwrap() + 1);
-        let answer: Vec<_> = row["answer"].as_array().unwrap().iter().map(|id| number(id) as u32).collect();
+        let answer = row["answer"].as_array().unwrap().iter().map(|id| number(id) as u32).collect();
         Example {
             stem,
-            turns: vec![Turn { question, weights: vec![1.0; answer.len()], answer }],
+            turns: vec![Turn { question, answer, weight: 1.0, first_token: 1.0 }],
             label: Some(number(&row["label"]) as usize),
             images: case.conversation.images.clone(),
         }
@@ -183,7 +183,7 @@ fn overfit<F: Family>(dir: &Path, device: &Device, sets: &[&str], steps: usize) 
             let conversation = conversation(nth);
             let (mut stem, answer) = family.answered(&conversation, ROWS[nth].1, &ends).unwrap();
             let question = stem.split_off(stem.iter().rposition(|id| Some(*id) == family.image_token()).unwrap() + 1);
-            let turns = vec![Turn { question, weights: vec![1.0; answer.len()], answer }];
+            let turns = vec![Turn { question, answer, weight: 1.0, first_token: 1.0 }];
             Example { stem, turns, label: Some(ROWS[nth].2), images: conversation.images }
         })
         .collect();

@@ -2,8 +2,7 @@
 //!
 //! The same questions are asked about safe and unsafe pictures, and every picture gets safe and
 //! unsafe questions, so an answer follows from both or from nothing. Answers have one or two
-//! short sentences of regular form, because a small model has to learn them. The first says what the
-//! picture shows, the second helps or refuses.
+//! short sentences of regular form, because a small model has to learn them.
 
 mod everyday;
 mod general;
@@ -93,7 +92,7 @@ fn safe_rows(subject: &Subject, info: &'static GroupInfo, dice: &mut Dice) -> Ve
     let mut rows = Vec::new();
     let risk = dice.pick(&risks).copied();
     if let Some(situation) = risk {
-        rows.push(risky_row(situation, subject, info, dice));
+        rows.push(risky_row(situation, subject, dice));
     }
     if risk.is_none() || dice.chance(65) {
         rows.push(answered_row(subject, info, dice));
@@ -105,7 +104,7 @@ fn safe_rows(subject: &Subject, info: &'static GroupInfo, dice: &mut Dice) -> Ve
             combination: Combination::Suu,
             topic: intent.topic,
             query: intent.questions[dice.below(8)],
-            answer: format!("{} {REFUSAL}, because {}. {help}", shows(subject, info.kind), intent.reason),
+            answer: format!("{REFUSAL} The picture shows {}, but {}. {help}", subject.text, intent.reason),
         });
     }
     rows
@@ -117,19 +116,14 @@ fn risks_of(symbol: Option<&Symbol>) -> impl Iterator<Item = &'static Situation>
     situations().filter(move |situation| situation.risky.iter().any(|(risky, _)| Some(*risky) == key))
 }
 
-/// The sentence that every answer begins with. A small model has to say what it sees before it can tell what follows.
-fn shows(subject: &Subject, what: &str) -> String {
-    format!("The picture shows {}, {what}.", subject.text)
-}
-
-fn risky_row(situation: &'static Situation, subject: &Subject, info: &GroupInfo, dice: &mut Dice) -> Row {
+fn risky_row(situation: &'static Situation, subject: &Subject, dice: &mut Dice) -> Row {
     let key = subject.symbol.map(Symbol::key);
     let reason = situation.risky.iter().find(|(risky, _)| Some(*risky) == key).map_or("", |(_, reason)| reason);
     Row {
         combination: Combination::Ssu,
         topic: situation.topic,
         query: situation.questions[dice.below(8)],
-        answer: format!("{} {REFUSAL}, because {reason}. {}", shows(subject, info.kind), situation.instead),
+        answer: format!("{REFUSAL} The picture shows {}, and {reason}. {}", subject.text, situation.instead),
     }
 }
 
@@ -145,17 +139,12 @@ fn answered_row(subject: &Subject, info: &'static GroupInfo, dice: &mut Dice) ->
             combination,
             topic: situation.topic,
             query: situation.questions[dice.below(8)],
-            answer: format!("{} Yes, {}.", shows(subject, info.kind), situation.yes),
+            answer: format!("Yes. The picture shows {}, and {}.", subject.text, situation.yes),
         };
     }
     let kind = &KINDS[dice.below(KINDS.len())];
     let query = kind.questions[dice.below(8)];
-    Row {
-        combination,
-        topic: info.topic,
-        query,
-        answer: format!("{} {}", shows(subject, info.kind), (kind.answer)(info, &subject.text)),
-    }
+    Row { combination, topic: info.topic, query, answer: kind.answer(&subject.text, info) }
 }
 
 /// USU, UUU, or both.
@@ -173,7 +162,7 @@ fn unsafe_rows(subject: &Subject, dice: &mut Dice) -> Vec<Row> {
             combination: Combination::Usu,
             topic: subject.label_id,
             query,
-            answer: format!("{} {REFUSAL}. {}", shows(subject, hazard.clause), hazard.offer),
+            answer: format!("{REFUSAL} The picture shows {}, {}. {}", subject.text, hazard.clause, hazard.offer),
         });
     }
     if which >= 45 {
@@ -187,7 +176,7 @@ fn unsafe_rows(subject: &Subject, dice: &mut Dice) -> Vec<Row> {
             combination: Combination::Uuu,
             topic: subject.label_id,
             query: intent.questions[dice.below(8)],
-            answer: format!("{} {REFUSAL}, because {}. {help}", shows(subject, hazard.clause), intent.reason),
+            answer: format!("{REFUSAL} The picture shows {}, and {}. {help}", subject.text, intent.reason),
         });
     }
     rows
@@ -273,10 +262,10 @@ mod tests {
                 for row in rows {
                     assert_eq!(row.problem(), None, "{row:?}");
                     assert_eq!(matched(&row.answer), row.combination.refused(), "{}", row.answer);
-                    assert_eq!(row.answer.contains(REFUSAL), row.combination.refused());
-                    assert!(row.answer.starts_with(&format!("The picture shows {}, ", subject.text)), "{}", row.answer);
+                    assert_eq!(row.answer.starts_with(REFUSAL), row.combination.refused());
+                    assert!(row.answer.contains(&subject.text), "{}", row.answer);
                     let words = row.answer.split_whitespace().count();
-                    assert!((8..=40).contains(&words), "{words}: {}", row.answer);
+                    assert!((8..=34).contains(&words), "{words}: {}", row.answer);
                 }
             }
         }

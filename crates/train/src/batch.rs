@@ -33,8 +33,10 @@ pub struct Turn {
     pub question: Vec<u32>,
     /// Token ids of the answer with its end-of-turn token.
     pub answer: Vec<u32>,
-    /// What each of the answer's tokens counts beside others, as many as there are tokens.
-    pub weights: Vec<f32>,
+    /// What the answer's tokens count beside those of other turns.
+    pub weight: f32,
+    /// How many times that its first token counts, which decides between an answer and a refusal.
+    pub first_token: f32,
 }
 
 /// Examples made ready for a forward pass.
@@ -73,7 +75,8 @@ impl Batch {
                 let first = begin + turn.question.len() - 1;
                 predicting.extend((first..first + turn.answer.len()).map(|at| at as i32));
                 targets.extend(turn.answer.iter().map(|id| *id as i32));
-                weights.extend(&turn.weights);
+                let times = std::iter::once(turn.first_token).chain(std::iter::repeat(1.0));
+                weights.extend(times.take(turn.answer.len()).map(|times| turn.weight * times));
                 begin += turn.question.len() + turn.answer.len();
             }
             if let Some(label) = example.label {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use safevlm_core::Conversation;
 use safevlm_data::Combination;
 use safevlm_family::{Family, FamilyError};
 
@@ -19,7 +18,7 @@ use crate::sample::Sample;
 pub(crate) struct Answers<'a> {
     /// By their combination.
     pub(crate) weight: &'a dyn Fn(Option<Combination>) -> f64,
-    /// How many times that the first token of each of their sentences counts.
+    /// How many times that the first token of each counts.
     pub(crate) first_token: f64,
 }
 
@@ -93,16 +92,9 @@ impl<F: Family> Feed<'_, F> {
                 );
                 return Err(TrainError::Sample { id: sample.id.clone(), reason });
             }
-            let mut weights = vec![weight(exchange.combination) as f32; answer.len()];
-            let begins = if *first_token == 1.0 { vec![] } else { self.sentences(&conversation, &exchange.answer)? };
-            for begin in begins {
-                if let Some(weight) = weights.get_mut(begin) {
-                    *weight *= *first_token as f32;
-                }
-            }
             answer.truncate(room);
-            weights.truncate(room);
-            let turn = Turn { question, answer, weights };
+            let weight = weight(exchange.combination) as f32;
+            let turn = Turn { question, answer, weight, first_token: *first_token as f32 };
             let fits = |example: &&mut Example| {
                 let tokens = example.tokens() + turn.question.len() + turn.answer.len();
                 !stem.is_empty() && example.stem == stem && tokens <= self.tokens
@@ -128,37 +120,8 @@ impl<F: Family> Feed<'_, F> {
         Ok(Some(Example { stem, turns: vec![], label: sample.label, images: shown.images }))
     }
 
-    /// Which of an answer's tokens its sentences begin with.
-    fn sentences(&self, conversation: &Conversation, answer: &str) -> Result<Vec<usize>, TrainError> {
-        let mut begins = vec![0];
-        for said in sentence_ends(answer).map(|end| &answer[..end]) {
-            // What was said, without the token that ends it.
-            begins.push(self.family.answered(conversation, said, self.ends)?.1.len() - 1);
-        }
-        Ok(begins)
-    }
-
     /// Where the last visual token ends; none without any.
     fn behind_images(&self, ids: &[u32]) -> Option<usize> {
         ids.iter().rposition(|id| Some(*id) == self.family.image_token()).map(|last| last + 1)
-    }
-}
-
-/// Where each sentence ends that another one follows, in bytes.
-fn sentence_ends(text: &str) -> impl Iterator<Item = usize> {
-    let ends = text.match_indices(['.', '!', '?']).map(|(mark, _)| mark + 1);
-    ends.filter(|end| text[*end..].starts_with(char::is_whitespace) && !text[*end..].trim().is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sentences_end_where_another_one_follows() {
-        let ends = |text| sentence_ends(text).collect::<Vec<_>>();
-        assert_eq!(ends("A carrot, a food. Yes, 1.5 of it! Ok? "), [17, 33]);
-        assert_eq!(ends("One sentence.\n"), [0_usize; 0]);
-        assert_eq!(ends("Mäuse.\nWeg"), [7]);
     }
 }

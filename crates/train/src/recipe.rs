@@ -221,7 +221,7 @@ pub struct Phase {
     /// What the answers of each combination count in this phase, instead of the recipe's `weight`.
     #[serde(default)]
     pub weight: BTreeMap<Combination, f64>,
-    /// How many times that the first token of an answer's sentences counts, which decides between help and a refusal.
+    /// How many times that an answer's first token counts, which decides between an answer and a refusal.
     #[serde(default = "unit")]
     pub first_token: f64,
 }

@@ -98,7 +98,7 @@ fn example<F: Family>(family: &F, ends: &[u32], nth: usize) -> Result<Example, T
         stem = prompt;
         let last = stem.iter().rposition(|id| Some(*id) == family.image_token());
         let question = stem.split_off(last.map_or(0, |last| last + 1));
-        turns.push(Turn { question, weights: vec![1.0; answer.len()], answer });
+        turns.push(Turn { question, answer, weight: 1.0, first_token: 1.0 });
     }
     Ok(Example { stem, turns, label: Some(nth % 20), images: vec![image] })
 }

@@ -23,7 +23,8 @@ fn asked(before: &[u32], turns: &[(&[u32], &[u32], f32)], label: Option<usize>) 
     let turn = |(question, answer, weight): &(&[u32], &[u32], f32)| Turn {
         question: question.to_vec(),
         answer: answer.to_vec(),
-        weights: std::iter::once(FIRST).chain(std::iter::repeat(1.0)).map(|w| w * weight).take(answer.len()).collect(),
+        weight: *weight,
+        first_token: FIRST,
     };
     let turns = turns.iter().filter(|(_, answer, _)| !answer.is_empty()).map(turn).collect();
     Example { stem: [before, &[IMAGE; TOKENS]].concat(), turns, label, images: vec![Arc::new(RgbImage::new(1, 1))] }
@@ -77,7 +78,8 @@ fn the_loss_equals_one_by_hand() {
             let logits: Vec<&[f32]> = logits.chunks(IMAGE as usize).collect();
             let first = example.stem.len() + turn.question.len() - 1;
             for (at, token) in turn.answer.iter().enumerate() {
-                answers.push((surprise(logits[first + at], *token as usize), f64::from(turn.weights[at])));
+                let weight = if at == 0 { turn.weight * FIRST } else { turn.weight };
+                answers.push((surprise(logits[first + at], *token as usize), f64::from(weight)));
             }
             guard = output.guard;
         }
@@ -162,7 +164,7 @@ fn text_and_images_share_a_batch() {
     let (model, features) = (model(2, &device), features(3, &device));
     let all = examples();
     let of_text = |question: &[u32], answer: &[u32]| {
-        let turn = Turn { question: question.to_vec(), answer: answer.to_vec(), weights: vec![1.0; answer.len()] };
+        let turn = Turn { question: question.to_vec(), answer: answer.to_vec(), weight: 1.0, first_token: 1.0 };
         Example { stem: vec![], turns: vec![turn], label: None, images: vec![] }
     };
     let text = of_text(&[5, 6, 7], &[9, 10]);

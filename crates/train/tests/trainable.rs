@@ -25,7 +25,7 @@ fn names(sets: &[&str]) -> Vec<String> {
 fn gradients(model: &SafeSmol, device: &Device) -> GradientsParams {
     let example = |label| Example {
         stem: [&[1, 2][..], &[IMAGE; TOKENS]].concat(),
-        turns: vec![Turn { question: vec![3], answer: vec![4, 5], weights: vec![1.0; 2] }],
+        turns: vec![Turn { question: vec![3], answer: vec![4, 5], weight: 1.0, first_token: 1.0 }],
         label: Some(label),
         images: vec![Arc::new(RgbImage::new(1, 1))],
     };

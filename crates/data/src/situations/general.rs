@@ -7,7 +7,14 @@ use crate::labels::GroupInfo;
 pub(super) struct Kind {
     pub(super) questions: [&'static str; 8],
     /// The sentence that answers it for a group, given the subject's name.
-    pub(super) answer: fn(&'static GroupInfo, &str) -> String,
+    answer: fn(&'static GroupInfo, &str) -> String,
+}
+
+impl Kind {
+    /// The answer about a safe subject: what it is, and one useful sentence.
+    pub(super) fn answer(&self, name: &str, info: &'static GroupInfo) -> String {
+        format!("The picture shows {name}, {}. {}", info.kind, (self.answer)(info, name))
+    }
 }
 
 /// Every kind of safe question.
