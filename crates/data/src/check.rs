@@ -115,15 +115,20 @@ pub fn check(path: &Path, options: &CheckOptions, on_row: &mut dyn FnMut()) -> R
         }
         RowFormat::Llava => {
             let beside = path.parent().unwrap_or(Path::new("")).join("images");
-            let store = match options.no_images {
-                true => None,
-                false => Some(ImageStore::open(options.images.as_deref().unwrap_or(&beside))?),
-            };
+            let images = options.images.as_deref().unwrap_or(&beside);
+            // Opened for the first row that has a picture: conversations without any need no folder.
+            let mut store = None;
             for row in LlavaReader::open(path)? {
                 if let Some(row) = checking.sound(row)? {
                     checking.llava_row(&row);
-                    for (image, store) in row.image.iter().zip(store.iter().cycle()) {
-                        checking.picture(image, hash(image), || store.read(image));
+                    if !options.no_images && !row.image.is_empty() {
+                        let store = match &store {
+                            Some(store) => store,
+                            None => store.insert(ImageStore::open(images)?),
+                        };
+                        for image in &row.image {
+                            checking.picture(image, hash(image), || store.read(image));
+                        }
                     }
                 }
                 on_row();

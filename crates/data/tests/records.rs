@@ -169,6 +169,24 @@ fn a_check_finds_everything_at_once() {
     assert_eq!(found.types["USU"], 4);
 }
 
+#[test]
+fn conversations_need_a_folder_of_pictures_only_where_they_have_some() {
+    let text =
+        r#"{"id": "a", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}"#;
+    let (place, path) = file(text);
+    let found = check(&path, &CheckOptions::default(), &mut || {}).unwrap();
+    assert!(found.is_sound(), "{found:?}");
+    assert_eq!((found.format, found.rows, found.images), (RowFormat::Llava, 1, 0));
+    // A picture that the first row does not have is still looked for.
+    let with_picture = text.replace(r#""a","#, r#""b", "image": "a.png","#).replace("Hi", "<image>\\nWhat is this?");
+    std::fs::write(&path, format!("{text}\n{with_picture}")).unwrap();
+    let error = check(&path, &CheckOptions::default(), &mut || {}).unwrap_err();
+    assert!(error.to_string().contains("images"), "{error}");
+    std::fs::create_dir(place.path().join("images")).unwrap();
+    let found = check(&path, &CheckOptions::default(), &mut || {}).unwrap();
+    assert_eq!((found.rows, found.missing_images.count), (2, 1));
+}
+
 /// The published predictions hold the whole benchmark but its pictures. They are gated and not part of the
 /// project: the test runs where they lie beside it, and says so where they do not.
 #[test]
