@@ -64,9 +64,7 @@ pub(crate) fn test() -> Result<(), String> {
     let features = features();
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&[&["clippy", "--all-targets"][..], &features, &["--", "-D", "warnings"]].concat(), &[])?;
-    // A software adapter takes minutes to compile the kernels that it tries out against one another.
-    let fewer_trials = ("CUBECL_AUTOTUNE_LEVEL", "minimal".into());
-    cargo(&[&["test"][..], &features].concat(), &[fewer_trials])?;
+    cargo(&[&["test"][..], &features].concat(), &[])?;
     check::memory()?;
     cargo(&[&["doc", "--no-deps"][..], &features].concat(), &[("RUSTDOCFLAGS", "-D warnings".into())])
 }
