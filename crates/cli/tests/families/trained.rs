@@ -183,12 +183,12 @@ fn a_card_tells_what_a_run_has_gained() {
     };
     let error = String::from_utf8(card(root).assert().code(2).get_output().stderr.clone()).unwrap();
     assert!(error.contains("has no checkpoint"), "{error}");
-    program(&["train", "--device", "flex", path.to_str().unwrap()]).assert().success();
+    program(&["train", "--device", "flex", path.to_str().unwrap(), "name=taught"]).assert().success();
     let written = card(&root.join("run")).assert().success().get_output().stdout.clone();
     assert_eq!(PathBuf::from(String::from_utf8(written).unwrap().trim()), root.join("run/README.md"));
     let text = fs::read_to_string(root.join("run/README.md")).unwrap();
     for part in
-        ["# tiny", "| seed | 3 |", "\"safety_loss_lambda\": 1.0", "mASR", "| **model** | 3 |", "| **tiny** | 3 |"]
+        ["# taught", "| seed | 3 |", "\"safety_loss_lambda\": 1.0", "mASR", "| **taught** | 3 |", "| **tiny** | 3 |"]
     {
         assert!(text.contains(part), "no `{part}` in {text}");
     }

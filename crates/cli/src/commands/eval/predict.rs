@@ -61,6 +61,7 @@ pub(crate) fn run(args: &PredictArgs) -> Result<(), CliError> {
         Bench { path: args.bench.clone(), images: args.images.clone(), shard: args.shard, skip_bad: args.skip_bad };
     let answering = Answering {
         model: &args.model,
+        name: None,
         generation: args.generation.config(),
         system: args.system.clone(),
         batch: args.batch,
@@ -91,6 +92,8 @@ pub(crate) fn run(args: &PredictArgs) -> Result<(), CliError> {
 /// Who answers, and how.
 pub(crate) struct Answering<'a> {
     pub(crate) model: &'a ModelArgs,
+    /// What reports call the model, where it is not the name of its folder.
+    pub(crate) name: Option<&'a str>,
     pub(crate) generation: GenerationConfig,
     pub(crate) system: Option<String>,
     pub(crate) batch: usize,
@@ -119,10 +122,10 @@ pub(crate) fn answer(out: &Path, bench: Bench, answering: &Answering<'_>) -> Res
 
 /// What decides the answers.
 fn settings(bench: &Path, answering: &Answering<'_>) -> Result<Settings, CliError> {
-    let (model, model_sha256) = answering.model.identity()?;
+    let (folder, model_sha256) = answering.model.identity()?;
     let generation = answering.generation.clone();
     Ok(Settings {
-        model,
+        model: answering.name.map_or(folder, str::to_owned),
         model_sha256,
         bench: bench.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         bench_sha256: hash_path(bench)?,

@@ -98,16 +98,17 @@ impl Work<'_> {
             (None, Some(scenes)) => Some(self.compose("validation", scenes, VALIDATION_SEED)?),
             (validation, _) => validation,
         };
-        let after = self.answer(&model, &bench, "after.jsonl", tokens)?;
+        let name = Some(self.recipe.name.as_str());
+        let after = self.answer(&model, name, &bench, "after.jsonl", tokens)?;
         let calibration = match validation {
             Some(rows) => {
                 // The guard is asked only, which does not wait for an answer's end.
-                let chosen_on = self.answer(&model, &rows, "validation.jsonl", 1)?;
+                let chosen_on = self.answer(&model, name, &rows, "validation.jsonl", 1)?;
                 Some(calibrate(Predictions::open(&chosen_on)?, Predictions::open(&after)?)?)
             }
             None => None,
         };
-        let paths = [self.answer(&base, &bench, "before.jsonl", tokens)?, after];
+        let paths = [self.answer(&base, None, &bench, "before.jsonl", tokens)?, after];
         let options = ReportOptions {
             title: "What it gained".to_owned(),
             examples: 0,
@@ -145,9 +146,16 @@ impl Work<'_> {
         Ok(rows)
     }
 
-    /// The predictions of the model folder `model` on `bench`, in the file `name` of the run.
-    fn answer(&self, model: &Path, bench: &Path, name: &str, max_new_tokens: usize) -> Result<PathBuf, CliError> {
-        let out = self.run.join(name);
+    /// The predictions of the model folder `model`, called `name`, on `bench`, in the run's `file`.
+    fn answer(
+        &self,
+        model: &Path,
+        name: Option<&str>,
+        bench: &Path,
+        file: &str,
+        max_new_tokens: usize,
+    ) -> Result<PathBuf, CliError> {
+        let out = self.run.join(file);
         let bench = Bench { path: bench.to_owned(), images: self.asked.images.clone(), shard: None, skip_bad: false };
         let model = ModelArgs {
             model: model.display().to_string(),
@@ -158,7 +166,8 @@ impl Work<'_> {
             check: false,
         };
         let generation = GenerationConfig { max_new_tokens, ..GenerationConfig::default() };
-        answer(&out, bench, &Answering { model: &model, generation, system: None, batch: self.batch })?;
+        let answering = Answering { model: &model, name, generation, system: None, batch: self.batch };
+        answer(&out, bench, &answering)?;
         Ok(out)
     }
 }
