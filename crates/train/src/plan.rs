@@ -23,8 +23,8 @@ use crate::trainee::{Trainee, WithTrainee, published_config, with_trainee};
 pub struct Plan {
     /// Name of the run.
     pub name: String,
-    /// The base, and whether it is installed.
-    pub base: (String, bool),
+    /// The base, and what is said of one that is not installed.
+    pub base: (String, &'static str),
     /// Parameters of the whole model with adapters; none for a base that is neither installed nor a published size.
     pub parameters: Option<usize>,
     /// Parameters of each set that is trained.
@@ -66,12 +66,17 @@ pub fn plan(recipe: &Recipe) -> Result<Plan, TrainError> {
             Some(counted.steps())
         }
     };
-    let installed = registry::resolve(&recipe.base).ok();
+    let installed = registry::resolve(&recipe.base);
     let config = match &installed {
-        Some(dir) => Some(read_json(&dir.join(CONFIG_FILE))?),
-        None => published_config(&recipe.base),
+        Ok(dir) => Some(read_json(&dir.join(CONFIG_FILE))?),
+        Err(_) => published_config(&recipe.base),
     };
-    let base = (recipe.base.clone(), installed.is_some());
+    let missing = match installed {
+        Ok(_) => "",
+        Err(safevlm::Error::NotInstalled { .. }) => ", which the run imports first",
+        Err(_) => ", not there: `safevlm import` or make it first",
+    };
+    let base = (recipe.base.clone(), missing);
     let (parameters, trained) = match config {
         Some(mut config) => {
             with_guard(&mut config, recipe);
@@ -133,9 +138,8 @@ impl ModuleVisitor for Sizes {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (base, installed) = &self.base;
-        let place = if *installed { "" } else { ", not installed: `safevlm import` it first" };
-        writeln!(f, "{}: {base}{place}", self.name)?;
+        let (base, missing) = &self.base;
+        writeln!(f, "{}: {base}{missing}", self.name)?;
         match self.parameters {
             Some(parameters) => writeln!(f, "{:>14} parameters", parameters)?,
             None => writeln!(f, "               parameters are not counted: it is no published size either")?,
